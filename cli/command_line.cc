@@ -1,0 +1,56 @@
+#include "cli/command_line.h"
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include "cli/program_main.h"
+#include "cli/subject.h"
+#include "costs/error.h"
+
+namespace dualpipe {
+
+void add_config_options(CLI::App& command, SubjectOptions& options) {
+  command.add_option("-p,--ranks", options.ranks, "number of ranks");
+  command.add_option("-m,--microbatches", options.microbatches, "microbatches per step");
+  command.add_option("--chunks", options.chunks, "stages per rank, where the schedule lets choose");
+  command.add_option("--config", options.config_path, "TOML file with [pipeline] and [costs]");
+  command.add_option("--set", options.sets, "one config value, as in --set costs.p2p=0.1")
+      ->type_name("KEY=VALUE")
+      ->take_all()
+      ->allow_extra_args(false);
+  command.add_flag("--dump-config", options.dump_config, "print the resolved config and exit");
+}
+
+void add_format(CLI::App& command, std::string& format, const std::vector<std::string>& formats) {
+  command.add_option("--format", format, "output format")
+      ->check(CLI::IsMember(formats))
+      ->capture_default_str();
+}
+
+void add_colour(CLI::App& program, ColourChoice& colour) {
+  const std::map<std::string, ColourChoice> choices{{"auto", ColourChoice::automatic},
+                                                    {"always", ColourChoice::always},
+                                                    {"never", ColourChoice::never}};
+  program
+      .add_option("--color", colour, "colours: auto (default; NO_COLOR is obeyed), always, never")
+      ->transform(CLI::CheckedTransformer(choices, CLI::ignore_case));
+}
+
+int parse_and_run(CLI::App& program, int argc, const char* const* argv,
+                  const std::function<int()>& body) {
+  try {
+    program.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return program.exit(success);
+  } catch (const CLI::ParseError& error) {
+    static_cast<void>(program.exit(error));
+    return static_cast<int>(ExitCode::usage);
+  }
+  return body();
+}
+
+}  // namespace dualpipe

@@ -1,0 +1,77 @@
+// The commands of dualpipe-sim: each is a function of its options that writes its result to stdout
+// or a file and returns the exit code. Errors are thrown.
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/subject.h"
+#include "costs/error.h"
+
+namespace dualpipe {
+
+struct ListOptions {
+  SubjectOptions subject;        // the shape for which closed forms are evaluated
+  std::string format = "table";  // table, json
+};
+[[nodiscard]] ExitCode run_list(const ListOptions& options);
+
+struct GenerateOptions {
+  SubjectOptions subject;
+  std::string output = "-";
+  std::string format;  // json, csv, text; empty: by the output's extension, else json
+};
+[[nodiscard]] ExitCode run_generate(const GenerateOptions& options);
+
+struct CheckOptions {
+  SubjectOptions subject;
+  std::string topology = "channel";
+  bool grouped = false;
+  std::string format = "text";  // text, json
+};
+[[nodiscard]] ExitCode run_check(const CheckOptions& options);
+
+struct SimulateOptions {
+  SubjectOptions subject;
+  std::string format = "table";  // table, json, csv
+  std::optional<std::string> timeline_path;
+};
+[[nodiscard]] ExitCode run_simulate(const SimulateOptions& options);
+
+struct CompareOptions {
+  SubjectOptions subject;              // its `subject` is unused
+  std::vector<std::string> schedules;  // families or files; none: all families
+  std::string format = "table";        // table, json, csv
+};
+[[nodiscard]] ExitCode run_compare(const CompareOptions& options);
+
+struct RenderOptions {
+  SubjectOptions subject;             // its `subject` is unused
+  std::vector<std::string> subjects;  // one, or two to be laid above each other
+  std::string output = "-";
+  std::string format;  // svg, text; empty: by the output's extension, text for stdout
+  std::string style = "dualpipe";
+  double width_inches = 7.0;
+  bool number_reverse = false;
+  bool ticks = false;
+  bool colour = false;
+};
+[[nodiscard]] ExitCode run_render(const RenderOptions& options);
+
+struct DiffOptions {
+  std::string predicted_path;
+  std::string measured_path;
+  std::optional<double> tolerance;  // of the step time, relative; beyond it exit 6
+  std::string format = "table";     // table, json
+};
+[[nodiscard]] ExitCode run_diff(const DiffOptions& options);
+
+struct CalibrateOptions {
+  std::string trace_path;
+  std::string output = "-";
+};
+[[nodiscard]] ExitCode run_calibrate(const CalibrateOptions& options);
+
+}  // namespace dualpipe

@@ -1,0 +1,56 @@
+// Config: what a command works on, resolved from three layers of which each overrides the one
+// before: the defaults below, a TOML file (--config), and single values (--set key=value). Every
+// key is a row of the table in config_keys.cc, so reading, dumping and describing cannot disagree.
+//
+// Every Error names the place ("bench.toml:7:11", or the --set as it was given) and the key, and
+// says what was expected, what was found and what to write instead.
+
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "costs/cost_model.h"
+
+namespace dualpipe {
+
+// The [pipeline] table. Whether the family supports this shape is for generate() to say.
+struct PipelineConfig {
+  std::string schedule = "dualpipe";  // a schedule family, or whatever else a command accepts
+  int ranks = 8;
+  int microbatches = 20;
+  int chunks = 1;  // stages per rank, where the family lets you choose
+
+  bool operator==(const PipelineConfig&) const = default;
+};
+
+// CostValue remembers where it was read, so two configs from different places are never equal even
+// where all their numbers are.
+struct Config {
+  PipelineConfig pipeline;
+  CostConfig costs;
+
+  bool operator==(const Config&) const = default;
+};
+
+// The values that `text` (TOML) sets, over `base`; `origin` names the file in messages.
+// Throws Error (usage): not TOML, an unknown table or key, a value of the wrong type or out of
+// range. What depends on the number of stages is for resolve_costs() to say.
+[[nodiscard]] Config parse_config(std::string_view text, const std::string& origin, Config base);
+
+// Defaults, then the file at `path`, then every "key=value" of `sets` in order. A value that is not
+// TOML is text as it stands: pipeline.schedule=1f1b needs no quotes.
+// Throws Error (input_output) when the file cannot be read, Error (usage) as parse_config() does.
+[[nodiscard]] Config load_config(const std::optional<std::string>& path,
+                                 std::span<const std::string> sets);
+
+// TOML with every key and what it means, from which parse_config() gets the same values back, every
+// number exactly. Requires: finite numbers.
+[[nodiscard]] std::string dump_config(const Config& config);
+
+// Every key with what it accepts, its default and what it means, for --help.
+[[nodiscard]] std::string describe_config();
+
+}  // namespace dualpipe

@@ -1,0 +1,186 @@
+#include "cli/config_keys.h"
+
+#include <array>
+#include <cmath>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include <fmt/core.h>
+#include <fmt/format.h>
+
+#include "cli/config.h"
+#include "costs/check.h"
+#include "costs/cost_model.h"
+
+namespace dualpipe {
+namespace {
+
+constexpr std::array<ConfigKey, 13> keys{{
+    {.table = "pipeline",
+     .name = "schedule",
+     .field = [](Config& config) -> ConfigField { return &config.pipeline.schedule; },
+     .meaning = "schedule family: one that `dualpipe-sim list` shows"},
+    {.table = "pipeline",
+     .name = "ranks",
+     .field = [](Config& config) -> ConfigField { return &config.pipeline.ranks; },
+     .range = {1, 100'000},
+     .meaning = "devices in the pipeline"},
+    {.table = "pipeline",
+     .name = "microbatches",
+     .field = [](Config& config) -> ConfigField { return &config.pipeline.microbatches; },
+     .range = {1, 10'000'000},
+     .meaning = "microbatches per step, over both directions where there are two"},
+    {.table = "pipeline",
+     .name = "chunks",
+     .field = [](Config& config) -> ConfigField { return &config.pipeline.chunks; },
+     .range = {1, 1024},
+     .meaning = "stages per rank, where the family lets you choose"},
+    {.table = "costs",
+     .name = "unit",
+     .field = [](Config& config) -> ConfigField { return &config.costs.unit; },
+     .choices = cost_units,
+     .meaning = "unit of the times below"},
+    {.table = "costs",
+     .name = "per",
+     .field = [](Config& config) -> ConfigField { return &config.costs.per; },
+     .choices = cost_shares,
+     .meaning = "costs below are of a rank's 1/P share of the model, or of one stage"},
+    {.table = "costs",
+     .name = "forward",
+     .field = [](Config& config) -> ConfigField { return &config.costs.forward; },
+     .meaning = "one forward: a number, or a list with one per stage"},
+    {.table = "costs",
+     .name = "backward_input",
+     .field = [](Config& config) -> ConfigField { return &config.costs.backward_input; },
+     .meaning = "input-gradient half of a backward"},
+    {.table = "costs",
+     .name = "backward_weight",
+     .field = [](Config& config) -> ConfigField { return &config.costs.backward_weight; },
+     .meaning = "weight-gradient half of a backward"},
+    {.table = "costs",
+     .name = "overlapped",
+     .field = [](Config& config) -> ConfigField { return &config.costs.overlapped; },
+     .meaning = "one forward with one full backward; their sum when left out"},
+    {.table = "costs",
+     .name = "p2p",
+     .field = [](Config& config) -> ConfigField { return &config.costs.p2p; },
+     .meaning = "one boundary transfer between two ranks"},
+    {.table = "costs",
+     .name = "activation_bytes",
+     .field = [](Config& config) -> ConfigField { return &config.costs.activation_bytes; },
+     .meaning = "bytes that a forward keeps until its backward"},
+    {.table = "costs",
+     .name = "weight_operand_bytes",
+     .field = [](Config& config) -> ConfigField { return &config.costs.weight_operand_bytes; },
+     .meaning = "bytes that an input-gradient half keeps for its weight half"},
+}};
+
+// What the keys accept, by the type of their field.
+struct Expectation {
+  const ConfigKey& key;
+
+  std::string operator()(const std::string* /*field*/) const {
+    return key.choices.empty() ? "a text that is not empty"
+                               : fmt::format("one of \"{}\"", fmt::join(key.choices, "\", \""));
+  }
+  std::string operator()(const int* /*field*/) const {
+    return fmt::format("a whole number from {} to {}", key.range.min, key.range.max);
+  }
+  std::string operator()(const double* /*field*/) const { return "a number of 0 or more"; }
+  std::string operator()(const CostValue* /*field*/) const {
+    return "a number of 0 or more, or a list of them with one per stage";
+  }
+  std::string operator()(const std::optional<CostValue>* /*field*/) const {
+    return (*this)(static_cast<const CostValue*>(nullptr));
+  }
+};
+
+// The values as TOML, by the type of their field.
+struct Written {
+  std::string operator()(const std::string* field) const { return quoted(*field); }
+  std::string operator()(const int* field) const { return fmt::format("{}", *field); }
+  std::string operator()(const double* field) const {
+    CHECK(std::isfinite(*field));
+    return toml_number(*field);
+  }
+  std::string operator()(const CostValue* field) const {
+    std::string list;
+    for (const double& value : field->values) {
+      list += (list.empty() ? "" : ", ") + (*this)(&value);
+    }
+    return field->values.size() == 1 ? list : "[" + list + "]";
+  }
+  std::string operator()(const std::optional<CostValue>* field) const {
+    return field->has_value() ? (*this)(&field->value()) : "";
+  }
+};
+
+}  // namespace
+
+std::string ConfigKey::dotted() const {
+  return fmt::format("{}.{}", table, name);
+}
+
+std::span<const ConfigKey> config_keys() {
+  return keys;
+}
+
+std::string expectation(const ConfigKey& key) {
+  Config config;
+  return std::visit(Expectation{key}, key.field(config));
+}
+
+std::string toml_value(const ConfigKey& key, const Config& config) {
+  Config values = config;  // a key gives access to change its field
+  return std::visit(Written{}, key.field(values));
+}
+
+std::string toml_number(double value) {
+  const std::string digits = fmt::format("{}", value);
+  return digits.find_first_not_of("-0123456789") == std::string::npos ? digits + ".0" : digits;
+}
+
+std::string quoted(std::string_view text) {
+  std::string result = "\"";
+  for (const char letter : text) {
+    const unsigned int code = static_cast<unsigned char>(letter);
+    if (letter == '"' || letter == '\\') {
+      result += {'\\', letter};
+    } else if (code < 0x20 || code == 0x7f) {
+      result += fmt::format("\\u{:04x}", code);
+    } else {
+      result += letter;
+    }
+  }
+  return result + "\"";
+}
+
+std::string dump_config(const Config& config) {
+  std::string text;
+  std::string_view table;
+  for (const ConfigKey& key : keys) {
+    if (key.table != table) {
+      text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", key.table);
+      table = key.table;
+    }
+    const std::string value = toml_value(key, config);
+    const std::string entry = fmt::format("{}{} = {}", value.empty() ? "# " : "", key.name, value);
+    text += fmt::format("{:<28}  # {}\n", entry, key.meaning);
+  }
+  return text;
+}
+
+std::string describe_config() {
+  std::string text;
+  for (const ConfigKey& key : keys) {
+    const std::string value = toml_value(key, Config{});
+    text += fmt::format("{:<28}{}\n{:28}{}; default {}\n", key.dotted(), key.meaning, "",
+                        expectation(key), value.empty() ? "none" : value);
+  }
+  return text;
+}
+
+}  // namespace dualpipe

@@ -1,0 +1,332 @@
+// dualpipe-run: execute a schedule for real - on threads, or on processes under mpirun - and train
+// a model with it.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <numeric>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include "cli/command_line.h"
+#include "cli/config.h"
+#include "cli/program_main.h"
+#include "cli/subject.h"
+#include "cli/version.h"
+#include "costs/error.h"
+#include "render/report.h"
+#include "render/table.h"
+#include "render/units.h"
+#include "runtime/inproc_transport.h"
+#include "runtime/models/model.h"
+#include "runtime/train.h"
+#include "scheduler/compile.h"
+#include "scheduler/file.h"
+#include "scheduler/pipeline_json.h"
+#include "trace/metrics.h"
+#ifdef DUALPIPE_HAS_MPI
+#include "runtime/mpi_transport.h"
+#endif
+
+namespace dualpipe {
+namespace {
+
+struct RunOptions {
+  SubjectOptions subject;
+  std::string model = "gpt";
+  std::string transport;  // inproc or mpi; empty: mpi under a launcher, else inproc
+  int steps = 10;
+  bool verify = false;
+  std::optional<std::string> trace_path;
+  double op_timeout_seconds = 60.0;
+  std::string format = "table";                                // table, json
+  std::string text_path = "/usr/share/common-licenses/GPL-3";  // part of every Debian
+  ModelOptions sizes;
+};
+
+// What all ranks run, worked out before any of them starts.
+struct Job {
+  Program program;
+  StageFactory make_stage;
+  TrainOptions train;
+};
+
+ModelOptions model_options(const RunOptions& options, const Config& config,
+                           const Schedule& schedule) {
+  ModelOptions sizes = options.sizes;
+  sizes.stages = schedule.pipeline.stages();
+  sizes.microbatches = schedule.pipeline.microbatches();
+  if (options.model == "gpt") {
+    sizes.text = read_file(options.text_path);
+  } else if (options.model == "spin") {
+    sizes.costs = costs_for(schedule, config);
+  }
+  return sizes;
+}
+
+Job make_job(const RunOptions& options, const Config& config) {
+  const Model& model = find_model(options.model);
+  Program program = compile_or_throw(load_subject(options.subject, config).schedule);
+  StageFactory make_stage = model.make(model_options(options, config, program.schedule()));
+  const auto timeout = std::chrono::duration<double>(options.op_timeout_seconds);
+  TrainOptions train{.steps = options.steps,
+                     .verify = options.verify,
+                     .op_timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(timeout),
+                     .progress = {}};
+  auto last = std::chrono::steady_clock::time_point{};
+  train.progress = [steps = options.steps, last](int step, double loss) mutable {
+    const auto now = std::chrono::steady_clock::now();
+    if (step == 0 || step + 1 == steps || now - last > std::chrono::seconds(1)) {
+      spdlog::info("step {} of {}: loss {:.4f}", step + 1, steps, loss);
+      last = now;
+    }
+  };
+  return {.program = std::move(program), .make_stage = std::move(make_stage), .train = train};
+}
+
+// --- what rank 0 says ---
+
+// The step whose time is the median, the first left out where there are others: it warms up.
+std::size_t typical_step(const TrainReport& report) {
+  std::vector<std::size_t> order(report.step_time.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (order.size() > 1) {
+    order.erase(order.begin());
+  }
+  const auto middle = order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2);
+  std::nth_element(order.begin(), middle, order.end(), [&](std::size_t one, std::size_t other) {
+    return report.step_time[one] < report.step_time[other];
+  });
+  return *middle;
+}
+
+std::vector<std::int64_t> counts(const std::vector<Time>& times) {
+  std::vector<std::int64_t> values;
+  for (const Time time : times) {
+    values.push_back(time.count());
+  }
+  return values;
+}
+
+std::string as_json(const TrainReport& report, const RunOptions& options, const Program& program) {
+  nlohmann::ordered_json document;
+  document["schema_version"] = schema_version;
+  document["schedule"] = program.pipeline().name;
+  document["ranks"] = program.pipeline().ranks();
+  document["transport"] = options.transport;
+  document["steps"] = options.steps;
+  document["loss"] = report.loss;
+  document["step_time_ns"] = counts(report.step_time);
+  document["max_gradient_difference"] = nullptr;
+  if (report.max_gradient_difference) {
+    document["max_gradient_difference"] = *report.max_gradient_difference;
+  }
+  document["model"] = options.model;
+  document["microbatches"] = program.pipeline().microbatches();
+  document["tail_time_ns"] = counts(report.tail_time);
+  document["clock_uncertainty_ns"] = report.clock_uncertainty.count();
+  return document.dump() + "\n";
+}
+
+std::string as_table(const TrainReport& report, const RunOptions& options, const Program& program) {
+  std::vector<std::vector<std::string>> rows;
+  const std::size_t steps = report.loss.size();
+  const std::size_t stride = std::max<std::size_t>(1, steps / 10);
+  for (std::size_t step = 0; step < steps; ++step) {
+    if (step % stride == 0 || step + 1 == steps) {
+      rows.push_back({std::to_string(step + 1), fmt::format("{:.4f}", report.loss[step]),
+                      format_time(report.step_time[step]), format_time(report.tail_time[step])});
+    }
+  }
+  const std::size_t typical = typical_step(report);
+  std::string text = fmt::format("{} trained with {} over {}\n\n", options.model,
+                                 program.pipeline().name, options.transport);
+  const std::vector<Column> columns{{"step"}, {"loss"}, {"step time"}, {"after it"}};
+  text += format_table(columns, rows);
+  text += fmt::format("\nStep {}, the typical one:\n\n", typical + 1);
+  text += metrics_table(program.pipeline(), measure(report.timelines[typical]));
+  if (report.max_gradient_difference) {
+    text += *report.max_gradient_difference == 0.0
+                ? "Gradients: bitwise equal to those without a pipeline, in every step.\n"
+                : fmt::format("Gradients: up to {:g} from those without a pipeline.\n",
+                              *report.max_gradient_difference);
+  }
+  return text;
+}
+
+void write_report(const TrainReport& report, const RunOptions& options, const Program& program) {
+  if (options.trace_path) {
+    write_file(*options.trace_path, to_json(report.timelines[typical_step(report)]));
+  }
+  write_file("-", options.format == "json" ? as_json(report, options, program)
+                                           : as_table(report, options, program));
+}
+
+// --- threads ---
+
+// Runs all ranks as threads of this process. The first error wins: it has stopped the others.
+TrainReport train_on_threads(const Job& job) {
+  std::vector<std::unique_ptr<Transport>> transports =
+      make_inproc_transports(job.program.pipeline().ranks());
+  std::mutex mutex;
+  std::exception_ptr first_error;
+  TrainReport report;
+  {
+    std::vector<std::jthread> threads;
+    for (const std::unique_ptr<Transport>& transport : transports) {
+      threads.emplace_back([&] {
+        try {
+          TrainReport own = train(job.program, *transport, job.make_stage, job.train);
+          if (transport->rank() == 0) {
+            report = std::move(own);
+          }
+        } catch (...) {
+          const std::scoped_lock lock(mutex);
+          first_error = first_error ? first_error : std::current_exception();
+        }
+      });
+    }
+  }
+  if (first_error) {
+    std::rethrow_exception(first_error);
+  }
+  return report;
+}
+
+ExitCode run_on_threads(const RunOptions& options) {
+  const Job job = make_job(options, resolve_config(options.subject));
+  write_report(train_on_threads(job), options, job.program);
+  return ExitCode::ok;
+}
+
+// --- processes ---
+
+#ifdef DUALPIPE_HAS_MPI
+// Every rank comes to the same words before training; rank 0 says them.
+ExitCode run_on_processes(RunOptions options) {
+  const std::unique_ptr<Transport> transport = make_mpi_transport();
+  if (transport->rank() != 0) {
+    spdlog::set_level(spdlog::level::off);
+  }
+  if (options.subject.ranks && *options.subject.ranks != transport->ranks()) {
+    throw Error(ExitCode::usage,
+                fmt::format("--ranks {} was given, but {} processes were started; start them with "
+                            "mpirun -n {}",
+                            *options.subject.ranks, transport->ranks(), *options.subject.ranks));
+  }
+  if (!names_file(options.subject.subject)) {
+    options.subject.ranks = transport->ranks();
+  }
+  const Job job = make_job(options, resolve_config(options.subject));
+  if (job.program.pipeline().ranks() != transport->ranks()) {
+    throw Error(
+        ExitCode::usage,
+        fmt::format("'{}' is a schedule for {} ranks, but {} processes were started",
+                    options.subject.subject, job.program.pipeline().ranks(), transport->ranks()));
+  }
+  const TrainReport report = train(job.program, *transport, job.make_stage, job.train);
+  if (transport->rank() == 0) {
+    write_report(report, options, job.program);
+  }
+  return ExitCode::ok;
+}
+
+bool started_by_launcher() {
+  return started_by_mpi_launcher();
+}
+#else
+ExitCode run_on_processes(const RunOptions&) {
+  throw Error(ExitCode::usage,
+              "this build has no MPI; use --transport inproc, or install MPI and build again");
+}
+
+bool started_by_launcher() {
+  return false;
+}
+#endif
+
+// --- the command line ---
+
+void add_model_options(CLI::App& app, RunOptions& options) {
+  app.add_option("--model", options.model, "gpt, mlp or spin (sleeps for the modelled times)")
+      ->capture_default_str();
+  app.add_option("--text", options.text_path, "training text of gpt")->capture_default_str();
+  app.add_option("--layers", options.sizes.layers, "layers in all; 0: the model's default");
+  app.add_option("--width", options.sizes.width, "hidden size; 0: the model's default");
+  app.add_option("--sequence-length", options.sizes.sequence_length,
+                 "tokens per sample of gpt; 0: default");
+  app.add_option("--microbatch-size", options.sizes.microbatch_size,
+                 "samples per microbatch; 0: default");
+  app.add_option("--learning-rate", options.sizes.learning_rate, "0: the model's default");
+  app.add_option("--seed", options.sizes.seed, "of parameters and data");
+}
+
+void add_options(CLI::App& app, RunOptions& options) {
+  app.add_option("--schedule", options.subject.subject,
+                 "a schedule of `dualpipe-sim list`, or a file; default: the config's");
+  add_config_options(app, options.subject);
+  app.add_option("--transport", options.transport,
+                 "inproc (threads) or mpi; default: mpi under mpirun, else inproc")
+      ->check(CLI::IsMember({"inproc", "mpi"}));
+  app.add_option("--steps", options.steps, "training steps")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_flag("--verify", options.verify,
+               "recompute each step without a pipeline and compare all gradients");
+  app.add_option("--trace", options.trace_path,
+                 "write the timeline of the step of median duration, for `dualpipe-sim`");
+  app.add_option("--op-timeout", options.op_timeout_seconds,
+                 "seconds that any single wait may take; exit 86 beyond it")
+      ->check(CLI::Range(0.001, 1e6))
+      ->capture_default_str();
+  add_format(app, options.format, {"table", "json"});
+  add_model_options(app, options);
+}
+
+int run(int argc, const char* const* argv) {
+  CLI::App app{"Execute a pipeline schedule: on threads, or on processes under mpirun.",
+               "dualpipe-run"};
+  RunOptions options;
+  ColourChoice colour = ColourChoice::automatic;
+  app.set_version_flag("--version", std::string(version));
+  app.footer(
+      "Examples:\n"
+      "  dualpipe-run --schedule dualpipe --ranks 4 --microbatches 16 --model gpt --steps 20\n"
+      "  mpirun -n 4 dualpipe-run --schedule dualpipe --microbatches 16 --trace measured.json\n"
+      "  dualpipe-run --schedule 1f1b --ranks 2 --microbatches 8 --model mlp --verify\n"
+      "Exit codes: as dualpipe-sim, and 86 timeout, 87 transport, 88 a stage failed.");
+  add_colour(app, colour);
+  add_options(app, options);
+  return parse_and_run(app, argc, argv, [&] {
+    set_up_logging(colour);
+    return exit_code_of([&] {
+      if (options.subject.dump_config) {
+        write_file("-", dump_config(resolve_config(options.subject)));
+        return ExitCode::ok;
+      }
+      if (options.transport.empty()) {
+        options.transport = started_by_launcher() ? "mpi" : "inproc";
+      }
+      return options.transport == "mpi" ? run_on_processes(options) : run_on_threads(options);
+    });
+  });
+}
+
+}  // namespace
+}  // namespace dualpipe
+
+int main(int argc, char** argv) {
+  return dualpipe::run(argc, argv);
+}

@@ -1,0 +1,249 @@
+// dualpipe-sim: design, prove, predict and draw pipeline schedules.
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "cli/command_line.h"
+#include "cli/commands.h"
+#include "cli/config.h"
+#include "cli/program_main.h"
+#include "cli/subject.h"
+#include "cli/version.h"
+#include "costs/error.h"
+#include "scheduler/file.h"
+
+namespace dualpipe {
+namespace {
+
+constexpr const char* subject_help =
+    "a schedule of `dualpipe-sim list`, or a file (JSON, CSV or text; - is stdin); default: the "
+    "config's pipeline.schedule";
+
+// Every command and what it is to do once the command line is parsed.
+struct Commands {
+  CLI::App app{"Pipeline-parallel training schedules: design, prove, predict, draw.",
+               "dualpipe-sim"};
+  ColourChoice colour = ColourChoice::automatic;
+  ListOptions list;
+  GenerateOptions generate;
+  CheckOptions check;
+  SimulateOptions simulate;
+  CompareOptions compare;
+  RenderOptions render;
+  DiffOptions diff;
+  CalibrateOptions calibrate;
+  std::function<ExitCode()> selected;
+};
+
+CLI::App& add_command(Commands& program, const char* name, const char* what, const char* examples) {
+  CLI::App* command = program.app.add_subcommand(name, what);
+  command->footer(std::string("Examples:\n") + examples);
+  return *command;
+}
+
+// Makes `run(options)` what the program does when the command is given.
+template <typename Options>
+void select(Commands& program, CLI::App& command, const Options& options,
+            ExitCode (*run)(const Options&)) {
+  command.callback([&program, &options, run] {
+    program.selected = [&options, run] {
+      if constexpr (requires { options.subject.dump_config; }) {
+        if (options.subject.dump_config) {
+          write_file("-", dump_config(resolve_config(options.subject)));
+          return ExitCode::ok;
+        }
+      }
+      return run(options);
+    };
+  });
+}
+
+void add_list(Commands& program) {
+  CLI::App& command = add_command(program, "list", "schedules, what each requires, closed forms",
+                                  "  dualpipe-sim list\n"
+                                  "  dualpipe-sim list --format json --ranks 8 --microbatches 32");
+  add_config_options(command, program.list.subject);
+  add_format(command, program.list.format, {"table", "json"});
+  select(program, command, program.list, run_list);
+}
+
+void add_generate(Commands& program) {
+  CLI::App& command =
+      add_command(program, "generate", "write a schedule",
+                  "  dualpipe-sim generate dualpipe --ranks 8 --microbatches 20 -o dualpipe.json\n"
+                  "  dualpipe-sim generate 1f1b -p 4 -m 8 --format csv");
+  command.add_option("schedule", program.generate.subject.subject, subject_help);
+  command.add_option("-o,--output", program.generate.output, "file; - is stdout")
+      ->capture_default_str();
+  command
+      .add_option("--format", program.generate.format,
+                  "json, csv or text; default: by the output's extension, else json")
+      ->check(CLI::IsMember({"json", "csv", "text"}));
+  add_config_options(command, program.generate.subject);
+  select(program, command, program.generate, run_generate);
+}
+
+void add_check(Commands& program) {
+  CLI::App& command =
+      add_command(program, "check", "prove a schedule safe, or say all that is wrong (exit 3)",
+                  "  dualpipe-sim check dualpipe --ranks 8 --microbatches 20\n"
+                  "  dualpipe-sim check mine.csv --format json\n"
+                  "  dualpipe-sim check dualpipe --topology world --grouped");
+  command.add_option("schedule", program.check.subject.subject, subject_help);
+  command
+      .add_option("--topology", program.check.topology,
+                  "which messages share a communicator: each channel its own (source, destination, "
+                  "activation or gradient), an edge, a pair of ranks, a direction, or all")
+      ->check(CLI::IsMember({"channel", "edge", "pair", "direction", "world"}))
+      ->capture_default_str();
+  command.add_flag("--grouped", program.check.grouped,
+                   "sends and receives go out in groups before each slot, as DeepSeek's DualPipe "
+                   "does");
+  add_format(command, program.check.format, {"text", "json"});
+  add_config_options(command, program.check.subject);
+  select(program, command, program.check, run_check);
+}
+
+void add_simulate(Commands& program) {
+  CLI::App& command =
+      add_command(program, "simulate", "step time, bubbles and memory",
+                  "  dualpipe-sim simulate dualpipe --ranks 8 --microbatches 20\n"
+                  "  dualpipe-sim simulate --config configs/deepseek-v3.toml --format json\n"
+                  "  dualpipe-sim simulate mine.json --set costs.p2p=0.1 --timeline timeline.json");
+  command.add_option("schedule", program.simulate.subject.subject, subject_help);
+  command.add_option("--timeline", program.simulate.timeline_path,
+                     "also write when everything happened, for `render` and `diff`");
+  add_format(command, program.simulate.format, {"table", "json", "csv"});
+  add_config_options(command, program.simulate.subject);
+  select(program, command, program.simulate, run_simulate);
+}
+
+void add_compare(Commands& program) {
+  CLI::App& command =
+      add_command(program, "compare", "several schedules: same model, ranks and microbatches",
+                  "  dualpipe-sim compare --ranks 8 --microbatches 32 --chunks 2\n"
+                  "  dualpipe-sim compare dualpipe dualpipev 1f1b mine.csv");
+  command.add_option("schedules", program.compare.schedules,
+                     "names or files; default: all families");
+  add_format(command, program.compare.format, {"table", "json", "csv"});
+  add_config_options(command, program.compare.subject);
+  select(program, command, program.compare, run_compare);
+}
+
+void add_render(Commands& program) {
+  CLI::App& command =
+      add_command(program, "render", "draw a schedule or a timeline",
+                  "  dualpipe-sim render dualpipe --ranks 8 --microbatches 20 -o dualpipe.svg\n"
+                  "  dualpipe-sim render 1f1b -p 4 -m 8\n"
+                  "  dualpipe-sim render predicted.json measured.json -o both.svg");
+  command
+      .add_option("schedule", program.render.subjects,
+                  "a schedule, a file or a timeline; two are laid above each other on one axis")
+      ->expected(0, 2);
+  command
+      .add_option("-o,--output", program.render.output, "file ending in .svg or .txt; - is stdout")
+      ->capture_default_str();
+  command
+      .add_option("--format", program.render.format,
+                  "svg or text; default: by the output's extension, text on stdout")
+      ->check(CLI::IsMember({"svg", "text"}));
+  command.add_option("--style", program.render.style, "colours and labels")->capture_default_str();
+  command.add_option("--width", program.render.width_inches, "width of an SVG in inches")
+      ->capture_default_str();
+  command.add_flag("--number-reverse", program.render.number_reverse,
+                   "number the boxes of the reverse direction too");
+  command.add_flag("--ticks", program.render.ticks, "times below the axis");
+  add_config_options(command, program.render.subject);
+  select(program, command, program.render, run_render);
+}
+
+void add_diff(Commands& program) {
+  CLI::App& command = add_command(
+      program, "diff", "a predicted timeline beside a measured one",
+      "  dualpipe-sim diff predicted.json measured.json\n"
+      "  dualpipe-sim diff predicted.json measured.json --tolerance 0.05   # exit 6 beyond 5 %");
+  command
+      .add_option("predicted", program.diff.predicted_path, "timeline, as of simulate --timeline")
+      ->required();
+  command
+      .add_option("measured", program.diff.measured_path, "timeline, as of dualpipe-run --trace")
+      ->required();
+  command.add_option("--tolerance", program.diff.tolerance,
+                     "largest relative error of the step time; exit 6 beyond it");
+  add_format(command, program.diff.format, {"table", "json"});
+  select(program, command, program.diff, run_diff);
+}
+
+void add_calibrate(Commands& program) {
+  CLI::App& command =
+      add_command(program, "calibrate", "costs from a measured timeline, as a config",
+                  "  dualpipe-sim calibrate measured.json -o costs.toml\n"
+                  "  dualpipe-sim simulate dualpipe --config costs.toml");
+  command.add_option("trace", program.calibrate.trace_path, "timeline, as of dualpipe-run --trace")
+      ->required();
+  command.add_option("-o,--output", program.calibrate.output, "file; - is stdout")
+      ->capture_default_str();
+  select(program, command, program.calibrate, run_calibrate);
+}
+
+// CLI11 says only that a command is required when the first word is none.
+void check_command(const CLI::App& app, int argc, const char* const* argv) {
+  const std::string_view word = argc > 1 ? argv[1] : "-";
+  if (word.starts_with('-') || word.empty()) {
+    return;
+  }
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) {
+    names.push_back(command->get_name());
+  }
+  if (std::find(names.begin(), names.end(), word) == names.end()) {
+    const std::vector<std::string_view> candidates(names.begin(), names.end());
+    throw Error(ExitCode::usage,
+                fmt::format("no command is called '{}'{}; the commands are {}", word,
+                            did_you_mean(word, candidates), fmt::join(names, ", ")));
+  }
+}
+
+int run(int argc, const char* const* argv) {
+  Commands program;
+  program.app.set_version_flag("--version", std::string(version));
+  program.app.require_subcommand(1);
+  program.app.footer(
+      "Exit codes: 0 ok, 1 internal error, 2 usage or config, 3 invalid schedule, 4 infeasible,\n"
+      "5 input or output, 6 outside tolerance, 130 interrupted.");
+  add_colour(program.app, program.colour);
+  add_list(program);
+  add_generate(program);
+  add_check(program);
+  add_simulate(program);
+  add_compare(program);
+  add_render(program);
+  add_diff(program);
+  add_calibrate(program);
+  set_up_logging(program.colour);
+  const int code = exit_code_of([&] {
+    check_command(program.app, argc, argv);
+    return ExitCode::ok;
+  });
+  if (code != 0) {
+    return code;
+  }
+  return parse_and_run(program.app, argc, argv, [&program] {
+    set_up_logging(program.colour);
+    program.render.colour = colour_on_stdout(program.colour);
+    return exit_code_of(program.selected);
+  });
+}
+
+}  // namespace
+}  // namespace dualpipe
+
+int main(int argc, char** argv) {
+  return dualpipe::run(argc, argv);
+}

@@ -1,0 +1,119 @@
+#include "cli/subject.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "cli/config.h"
+#include "costs/cost_model.h"
+#include "costs/error.h"
+#include "scheduler/compile.h"
+#include "scheduler/file.h"
+#include "scheduler/generate.h"
+#include "scheduler/pipeline.h"
+#include "scheduler/program.h"
+#include "scheduler/text.h"
+#include "sim/simulate.h"
+#include "trace/timeline.h"
+
+namespace dualpipe {
+namespace {
+
+bool is_family(const std::string& name) {
+  const auto all = families();
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Family* family) { return family->name == name; });
+}
+
+// A file says its own shape; an option that says another is a mistake worth a word.
+void check_shape_options(const SubjectOptions& options, const std::string& file,
+                         const Pipeline& pipeline) {
+  const auto check = [&](const char* option, const std::optional<int>& asked, int found) {
+    if (asked && *asked != found) {
+      throw Error(ExitCode::usage, fmt::format("{} {} was given, but '{}' has {}; leave the option "
+                                               "out for a file",
+                                               option, *asked, file, found));
+    }
+  };
+  check("--ranks", options.ranks, pipeline.ranks());
+  check("--microbatches", options.microbatches, pipeline.microbatches());
+  check("--chunks", options.chunks, pipeline.placement.chunks());
+}
+
+const std::string& name_of(const SubjectOptions& options, const Config& config) {
+  return options.subject.empty() ? config.pipeline.schedule : options.subject;
+}
+
+Subject load_schedule_file(const std::string& path, const SubjectOptions& options) {
+  const std::string text = read_file(path);
+  if (is_timeline(text)) {
+    throw Error(ExitCode::usage, fmt::format("'{}' is a timeline, but a schedule is needed here; "
+                                             "`render` and `diff` take timelines",
+                                             path));
+  }
+  Subject subject{.schedule = parse_schedule(text, path), .family = nullptr, .shape = {}};
+  check_shape_options(options, path, subject.schedule.pipeline);
+  return subject;
+}
+
+}  // namespace
+
+Config resolve_config(const SubjectOptions& options) {
+  std::vector<std::string> sets = options.sets;
+  const auto add = [&](const char* key, const std::optional<int>& value) {
+    if (value) {
+      sets.push_back(fmt::format("pipeline.{}={}", key, *value));
+    }
+  };
+  add("ranks", options.ranks);
+  add("microbatches", options.microbatches);
+  add("chunks", options.chunks);
+  return load_config(options.config_path, sets);
+}
+
+bool names_file(const std::string& subject) {
+  std::error_code ignored;  // What cannot be looked at is no file to us.
+  return subject == "-" || subject.find_first_of("./") != std::string::npos ||
+         (!is_family(subject) && std::filesystem::is_regular_file(subject, ignored));
+}
+
+Shape shape_of(const Config& config) {
+  return {.ranks = config.pipeline.ranks,
+          .microbatches = config.pipeline.microbatches,
+          .chunks = config.pipeline.chunks};
+}
+
+Subject load_subject(const SubjectOptions& options, const Config& config) {
+  const std::string& name = name_of(options, config);
+  if (names_file(name)) {
+    return load_schedule_file(name, options);
+  }
+  const Family& family = find_family(name);
+  const Shape shape = shape_of(config);
+  return {.schedule = generate(family, shape), .family = &family, .shape = shape};
+}
+
+CostModel costs_for(const Schedule& schedule, const Config& config) {
+  return resolve_costs(config.costs, schedule.pipeline.ranks(), schedule.pipeline.stages());
+}
+
+Timeline load_timeline(const SubjectOptions& options, const Config& config) {
+  const std::string& name = name_of(options, config);
+  if (names_file(name)) {
+    const std::string text = read_file(name);
+    if (is_timeline(text)) {
+      Timeline timeline = parse_timeline(text, name);
+      check_shape_options(options, name, timeline.pipeline);
+      return timeline;
+    }
+  }
+  const Program program = compile_or_throw(load_subject(options, config).schedule);
+  return simulate(program, costs_for(program.schedule(), config));
+}
+
+}  // namespace dualpipe

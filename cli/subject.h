@@ -1,0 +1,55 @@
+// What a command works on: the config, and the schedule or timeline that a positional argument
+// names - a family, or a file in any of the written forms.
+
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/config.h"
+#include "costs/cost_model.h"
+#include "scheduler/generate.h"
+#include "scheduler/schedule.h"
+#include "trace/timeline.h"
+
+namespace dualpipe {
+
+// Options that most commands share. The shape options are shorter ways to say --set pipeline.*.
+struct SubjectOptions {
+  std::string subject;  // SCHEDULE or FILE; empty: pipeline.schedule of the config
+  std::optional<std::string> config_path;
+  std::vector<std::string> sets;  // "key=value"
+  std::optional<int> ranks;
+  std::optional<int> microbatches;
+  std::optional<int> chunks;
+  bool dump_config = false;
+};
+
+// Throws what load_config() throws.
+[[nodiscard]] Config resolve_config(const SubjectOptions& options);
+
+// A name with a '.' or '/' in it, "-" (stdin), or the name of an existing file that is no family's.
+[[nodiscard]] bool names_file(const std::string& subject);
+
+// A family and the shape asked of it, or a schedule from a file.
+struct Subject {
+  Schedule schedule;
+  const Family* family = nullptr;  // null for a file
+  Shape shape;                     // of the family
+};
+
+[[nodiscard]] Shape shape_of(const Config& config);
+
+// Throws Error: unknown family or unsupported shape (usage), unreadable file (input_output), a file
+// that is no schedule (invalid_schedule), shape options that contradict a file (usage).
+[[nodiscard]] Subject load_subject(const SubjectOptions& options, const Config& config);
+
+// Requires: a schedule that has been compiled. Throws what resolve_costs() throws.
+[[nodiscard]] CostModel costs_for(const Schedule& schedule, const Config& config);
+
+// The timeline in a file; or the simulated timeline of a schedule.
+// Throws what load_subject(), compile_or_throw() and parse_timeline() throw.
+[[nodiscard]] Timeline load_timeline(const SubjectOptions& options, const Config& config);
+
+}  // namespace dualpipe

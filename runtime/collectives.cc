@@ -1,0 +1,147 @@
+#include "runtime/collectives.h"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "costs/check.h"
+#include "runtime/message_buffer.h"
+#include "runtime/status.h"
+#include "runtime/transport.h"
+#include "runtime/watchdog.h"
+
+namespace dualpipe {
+namespace {
+
+// So that no wait is long because there is much to move, only because somebody does not come.
+constexpr std::size_t piece_bytes_max = std::size_t{16} << 20;
+
+// Tells the collectives apart in the announcement of a size.
+enum class Collective : std::int32_t { gather, broadcast };
+
+// The message that goes before the bytes: only a header, which says how many there are.
+class Announcement {
+ public:
+  Announcement(Collective collective, int source, int destination)
+      : header_{.source = source,
+                .destination = destination,
+                .sequence = static_cast<std::int32_t>(collective),
+                .message_class = MessageClass::control} {}
+
+  [[nodiscard]] std::span<std::byte> message() { return memory_; }
+
+  void write(std::size_t bytes) {
+    header_.payload_bytes = bytes;
+    MessageBuffer(memory_).write_header(header_);
+  }
+  // Throws Error (transport) when something else has come.
+  [[nodiscard]] std::size_t read() {
+    const MessageBuffer buffer(memory_);
+    header_.payload_bytes = buffer.read_header().value_or(header_).payload_bytes;
+    buffer.check_header(header_);
+    return header_.payload_bytes;
+  }
+
+ private:
+  MessageHeader header_;
+  alignas(MessageBuffer::header_bytes) std::array<std::byte, MessageBuffer::header_bytes> memory_{};
+};
+
+void publish_peer(Transport& transport, int peer) {
+  StatusPage& page = transport.status();
+  page.publish(page.read().step, Activity::synchronizing, peer);
+}
+
+void send(const BoundedWait& waits, Collective collective, int peer,
+          std::span<const std::byte> bytes) {
+  Transport& transport = waits.transport();
+  publish_peer(transport, peer);
+  Announcement announcement(collective, transport.rank(), peer);
+  announcement.write(bytes.size());
+  waits.wait(transport.post_send(peer, MessageClass::control, announcement.message()));
+  while (!bytes.empty()) {
+    const std::size_t length = std::min(bytes.size(), piece_bytes_max);
+    waits.wait(transport.post_send(peer, MessageClass::control, bytes.first(length)));
+    bytes = bytes.subspan(length);
+  }
+}
+
+std::vector<std::byte> receive(const BoundedWait& waits, Collective collective, int peer) {
+  Transport& transport = waits.transport();
+  publish_peer(transport, peer);
+  Announcement announcement(collective, peer, transport.rank());
+  waits.wait(transport.post_receive(peer, MessageClass::control, announcement.message()));
+  std::vector<std::byte> bytes(announcement.read());
+  std::span<std::byte> rest(bytes);
+  while (!rest.empty()) {
+    const std::size_t length = std::min(rest.size(), piece_bytes_max);
+    waits.wait(transport.post_receive(peer, MessageClass::control, rest.first(length)));
+    rest = rest.subspan(length);
+  }
+  return bytes;
+}
+
+}  // namespace
+
+std::vector<std::vector<std::byte>> gather(const BoundedWait& waits,
+                                           std::span<const std::byte> bytes) {
+  const Transport& transport = waits.transport();
+  if (transport.rank() != 0) {
+    send(waits, Collective::gather, 0, bytes);
+    return {};
+  }
+  std::vector<std::vector<std::byte>> gathered;
+  gathered.emplace_back(bytes.begin(), bytes.end());
+  for (int peer = 1; peer < transport.ranks(); ++peer) {
+    gathered.push_back(receive(waits, Collective::gather, peer));
+  }
+  return gathered;
+}
+
+std::vector<std::byte> broadcast(const BoundedWait& waits, std::span<const std::byte> bytes) {
+  const Transport& transport = waits.transport();
+  if (transport.rank() != 0) {
+    return receive(waits, Collective::broadcast, 0);
+  }
+  for (int peer = 1; peer < transport.ranks(); ++peer) {
+    send(waits, Collective::broadcast, peer, bytes);
+  }
+  return {bytes.begin(), bytes.end()};
+}
+
+void add_replica(const BoundedWait& waits, int peer, std::span<float> values,
+                 const MessageBuffer& sent, const MessageBuffer& received) {
+  CHECK(sent.payload().size() == values.size_bytes());
+  CHECK(received.payload().size() == values.size_bytes());
+  Transport& transport = waits.transport();
+  const RankStatus status = transport.status().read();
+  CHECK(status.activity == Activity::reducing_replicas);
+
+  MessageHeader header{.step = static_cast<std::uint64_t>(status.step),
+                       .payload_bytes = values.size_bytes(),
+                       .source = transport.rank(),
+                       .destination = peer,
+                       .stage = status.index,
+                       .message_class = MessageClass::replica};
+  sent.write_header(header);
+  std::ranges::copy(std::as_bytes(values), sent.payload().begin());
+  const Ticket receive_ticket =
+      transport.post_receive(peer, MessageClass::replica, received.message());
+  const Ticket send_ticket = transport.post_send(peer, MessageClass::replica, sent.message());
+  waits.wait(receive_ticket);
+  waits.wait(send_ticket);
+
+  std::swap(header.source, header.destination);
+  received.check_header(header);
+  // The payload is memory that this rank alone reads now; its alignment is that of the buffer.
+  const float* const addend = reinterpret_cast<const float*>(received.payload().data());
+  for (std::size_t k = 0; k < values.size(); ++k) {
+    values[k] += addend[k];
+  }
+}
+
+}  // namespace dualpipe

@@ -1,0 +1,38 @@
+// The few collective operations that a training step needs beside its pipeline messages, built on
+// the transport's point-to-point messages so that every backend gives the same bits in the same
+// order. All ranks (or all named ranks) call them in the same order, from their own threads. They
+// throw what BoundedWait::wait() throws, and Error (transport) when another rank is at another
+// operation.
+//
+// gather() and broadcast() publish `synchronizing` and the peer, for the watchdog; add_replica()
+// cannot know the stage and relies on its caller.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/message_buffer.h"
+#include "runtime/watchdog.h"
+
+namespace dualpipe {
+
+// Every rank's bytes at rank 0, in order of rank; empty elsewhere. Sizes may differ.
+[[nodiscard]] std::vector<std::vector<std::byte>> gather(const BoundedWait& waits,
+                                                         std::span<const std::byte> bytes);
+
+// Rank 0's bytes on every rank. Other ranks' argument is ignored.
+[[nodiscard]] std::vector<std::byte> broadcast(const BoundedWait& waits,
+                                               std::span<const std::byte> bytes);
+
+// Replaces `values` by the sum over two replicas, added in the same order at both ends (addition of
+// two floats commutes, so both get the same bits). `sent` and `received` are memory for one message
+// of values.size() floats each, allocated beforehand.
+// Requires: the rank's status page says reducing_replicas and the stage; the messages repeat it, so
+// that replicas of different stages are never added.
+void add_replica(const BoundedWait& waits, int peer, std::span<float> values,
+                 const MessageBuffer& sent, const MessageBuffer& received);
+
+}  // namespace dualpipe

@@ -1,0 +1,122 @@
+#include "runtime/message_buffer.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <type_traits>
+
+#include <fmt/core.h>
+
+#include "costs/check.h"
+#include "costs/error.h"
+#include "runtime/transport.h"
+
+namespace dualpipe {
+namespace {
+
+constexpr std::size_t alignment = MessageBuffer::header_bytes;
+constexpr std::uint64_t magic_number = 0x4550'4950'4c41'5544;  // "DUALPIPE" in memory
+
+// As it lies in memory; both ends are of one architecture.
+struct WireHeader {
+  std::uint64_t magic = magic_number;
+  std::uint64_t step = 0;
+  std::uint64_t payload_bytes = 0;
+  std::int32_t source = 0;
+  std::int32_t destination = 0;
+  std::int32_t stage = 0;
+  std::int32_t microbatch = 0;
+  std::int32_t sequence = 0;
+  std::uint32_t message_class = 0;
+  std::uint64_t reserved[2] = {0, 0};
+};
+static_assert(sizeof(WireHeader) == MessageBuffer::header_bytes);
+static_assert(std::has_unique_object_representations_v<WireHeader>);
+
+constexpr std::size_t round_up(std::size_t bytes) {
+  return (bytes + alignment - 1) / alignment * alignment;
+}
+
+}  // namespace
+
+std::string to_string(const MessageHeader& header) {
+  return fmt::format("{} of stage {}, microbatch {} (step {}, {}->{} #{}, {} bytes)",
+                     to_string(header.message_class), header.stage, header.microbatch, header.step,
+                     header.source, header.destination, header.sequence, header.payload_bytes);
+}
+
+MessageBuffer::MessageBuffer(std::span<std::byte> memory) : memory_(memory) {
+  CHECK(memory.size() >= header_bytes);
+  CHECK(reinterpret_cast<std::uintptr_t>(memory.data()) % alignment == 0);
+}
+
+void MessageBuffer::write_header(const MessageHeader& header) const {
+  const WireHeader wire{.step = header.step,
+                        .payload_bytes = header.payload_bytes,
+                        .source = header.source,
+                        .destination = header.destination,
+                        .stage = header.stage,
+                        .microbatch = header.microbatch,
+                        .sequence = header.sequence,
+                        .message_class = static_cast<std::uint32_t>(header.message_class)};
+  std::memcpy(memory_.data(), &wire, sizeof(wire));
+}
+
+std::optional<MessageHeader> MessageBuffer::read_header() const {
+  WireHeader wire;
+  std::memcpy(&wire, memory_.data(), sizeof(wire));
+  if (wire.magic != magic_number ||
+      wire.message_class > static_cast<std::uint32_t>(MessageClass::control)) {
+    return std::nullopt;
+  }
+  return MessageHeader{.step = wire.step,
+                       .payload_bytes = wire.payload_bytes,
+                       .source = wire.source,
+                       .destination = wire.destination,
+                       .stage = wire.stage,
+                       .microbatch = wire.microbatch,
+                       .sequence = wire.sequence,
+                       .message_class = static_cast<MessageClass>(wire.message_class)};
+}
+
+void MessageBuffer::check_header(const MessageHeader& expected) const {
+  const std::optional<MessageHeader> found = read_header();
+  if (found != expected) {
+    throw Error(ExitCode::transport,
+                fmt::format("expected {}; received {}", to_string(expected),
+                            found ? to_string(*found) : "something that is no message"));
+  }
+}
+
+std::size_t MessageArena::reserve(std::size_t payload_bytes) {
+  CHECK(memory_ == nullptr);
+  const std::size_t length = MessageBuffer::header_bytes + payload_bytes;
+  ranges_.push_back({.offset = bytes_, .length = length});
+  bytes_ += round_up(length);
+  return ranges_.size() - 1;
+}
+
+void MessageArena::seal() {
+  CHECK(memory_ == nullptr);
+  void* const memory = ::operator new[](bytes_, std::align_val_t(alignment));
+  memory_.reset(static_cast<std::byte*>(memory));
+  if (bytes_ > 0) {
+    std::memset(memory, 0, bytes_);
+  }
+}
+
+MessageBuffer MessageArena::at(std::size_t index) const {
+  CHECK(memory_ != nullptr && index < ranges_.size());
+  const Range& range = ranges_[index];
+  return MessageBuffer(std::span(memory_.get() + range.offset, range.length));
+}
+
+void MessageArena::Freer::operator()(std::byte* memory) const {
+  ::operator delete[](memory, std::align_val_t(alignment));
+}
+
+}  // namespace dualpipe

@@ -1,0 +1,39 @@
+// AdamW: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019), algorithm 2.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "runtime/models/float_array.h"
+#include "runtime/models/parameters.h"
+
+namespace dualpipe {
+
+struct AdamWOptions {
+  double learning_rate = 1e-3;
+  double beta1 = 0.9;   // of the first moment
+  double beta2 = 0.95;  // of the second
+  double epsilon = 1e-8;
+  double weight_decay = 0.1;  // times the learning rate; of the tensors that decay
+};
+
+class AdamW {
+ public:
+  explicit AdamW(const AdamWOptions& options) : options_(options) {}
+
+  // Once, before the first step: the memory of the moments.
+  void allocate(std::size_t parameter_count);
+
+  // One step; `gradient` has the layout of the parameters.
+  void apply(std::span<const float> gradient, Parameters& parameters);
+
+ private:
+  AdamWOptions options_;
+  std::uint64_t step_ = 0;
+  FloatArray first_moment_;
+  FloatArray second_moment_;
+};
+
+}  // namespace dualpipe

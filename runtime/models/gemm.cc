@@ -1,0 +1,36 @@
+#include "runtime/models/gemm.h"
+
+#include <cstddef>
+#include <mutex>
+
+#include <cblas.h>
+
+#include "costs/check.h"
+
+namespace dualpipe {
+
+ConstMatrix transposed(ConstMatrix matrix) {
+  matrix.transposed = !matrix.transposed;
+  return matrix;
+}
+
+void multiply(const Product& product, const Matrix& result) {
+  const ConstMatrix& left = product.left;
+  const ConstMatrix& right = product.right;
+  const std::size_t inner = left.transposed ? left.rows : left.columns;
+  CHECK((left.transposed ? left.columns : left.rows) == result.rows);
+  CHECK((right.transposed ? right.rows : right.columns) == result.columns);
+  CHECK((right.transposed ? right.columns : right.rows) == inner);
+  cblas_sgemm(CblasRowMajor, left.transposed ? CblasTrans : CblasNoTrans,
+              right.transposed ? CblasTrans : CblasNoTrans, static_cast<int>(result.rows),
+              static_cast<int>(result.columns), static_cast<int>(inner), product.scale, left.data,
+              static_cast<int>(left.stride), right.data, static_cast<int>(right.stride),
+              product.keep, result.data, static_cast<int>(result.stride));
+}
+
+void use_one_blas_thread() {
+  static std::once_flag once;
+  std::call_once(once, [] { openblas_set_num_threads(1); });
+}
+
+}  // namespace dualpipe

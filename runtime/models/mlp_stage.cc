@@ -1,0 +1,151 @@
+#include "runtime/models/mlp_stage.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <ranges>
+#include <span>
+#include <string>
+
+#include "costs/check.h"
+#include "runtime/models/float_array.h"
+#include "runtime/models/gelu.h"
+#include "runtime/models/linear.h"
+#include "runtime/models/model_sizes.h"
+#include "runtime/stage.h"
+
+namespace dualpipe {
+
+// He et al. (2015): a unit that passes half of its input keeps the variance at 2 / inputs.
+MlpStage::MlpStage(const MlpConfig& config, int stage)
+    : config_(config),
+      stage_(stage),
+      teacher_(config.seed, config.width),
+      parameters_(config.seed),
+      optimizer_(config.optimizer) {
+  const LinearShape shape{.rows = config.samples, .inputs = config.width, .outputs = config.width};
+  const double deviation = std::sqrt(2.0 / static_cast<double>(config.width));
+  const LayerRange range =
+      layers_of_stage({.layers = config.layers, .stages = config.stages}, stage);
+  for (int layer = range.first; layer < range.first + range.count; ++layer) {
+    layers_.push_back(
+        {.linear = Linear(shape, "layer." + std::to_string(layer), deviation, parameters_),
+         .input = slot_layout_.add(boundary_size()),
+         .slopes = slot_layout_.add(boundary_size())});
+  }
+}
+
+std::size_t MlpStage::input_bytes() const {
+  return is_first() ? 0 : boundary_size() * sizeof(float);
+}
+
+std::size_t MlpStage::output_bytes() const {
+  return is_last() ? 0 : boundary_size() * sizeof(float);
+}
+
+std::size_t MlpStage::parameter_count() const {
+  return parameters_.values().size();
+}
+
+std::int64_t MlpStage::activation_bytes() const {
+  return static_cast<std::int64_t>(slot_layout_.size() * sizeof(float));
+}
+
+void MlpStage::allocate(int activation_slots) {
+  CHECK(slots_.empty() && activation_slots > 0);
+  const std::size_t count = static_cast<std::size_t>(activation_slots);
+  for (std::size_t slot = 0; slot < count; ++slot) {
+    slots_.emplace_back(slot_layout_.size());
+  }
+  losses_.resize(count);
+  inputs_ = FloatArray(boundary_size());
+  targets_ = FloatArray(boundary_size());
+  optimizer_.allocate(parameter_count());
+}
+
+std::span<float> MlpStage::slot_of(const StageOp& op) {
+  const std::size_t slot = static_cast<std::size_t>(op.slot);
+  CHECK(slot < slots_.size());
+  return slots_[slot].values();
+}
+
+double MlpStage::take_loss(const StageOp& op, std::span<float> predictions) {
+  teacher_.read_inputs(op, inputs_.values());
+  teacher_.write_targets(inputs_.values(), targets_.values());
+  const double weight = 1.0 / (static_cast<double>(boundary_size()) * config_.microbatches);
+  const float slope = static_cast<float>(2.0 * weight);
+  double squares = 0.0;
+  for (std::size_t element = 0; element < predictions.size(); ++element) {
+    const float error = predictions[element] - targets_.values()[element];
+    squares += static_cast<double>(error) * static_cast<double>(error);
+    predictions[element] = slope * error;
+  }
+  return weight * squares;
+}
+
+// A layer's output is the next one's input, stored once; the stage's is the next stage's.
+void MlpStage::forward(const StageOp& op, std::span<const std::byte> input,
+                       std::span<std::byte> output) {
+  CHECK(input.size() == input_bytes() && output.size() == output_bytes());
+  const std::span<float> slot = slot_of(op);
+  if (is_first()) {
+    teacher_.read_inputs(op, layers_.front().input.in(slot));
+  } else {
+    std::ranges::copy(as_floats(input), layers_.front().input.in(slot).begin());
+  }
+  for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
+    const bool ends_stage = layer + 1 == layers_.size();
+    const std::span<float> slopes = layers_[layer].slopes.in(slot);
+    layers_[layer].linear.forward(parameters_, layers_[layer].input.in(slot), slopes);
+    if (!ends_stage) {
+      gelu(slopes, layers_[layer + 1].input.in(slot));
+    } else if (is_last()) {
+      losses_[static_cast<std::size_t>(op.slot)] = take_loss(op, slopes);
+    } else {
+      gelu(slopes, as_floats(output));
+    }
+  }
+}
+
+double MlpStage::loss(const StageOp& op) const {
+  const std::size_t slot = static_cast<std::size_t>(op.slot);
+  CHECK(is_last() && slot < losses_.size());
+  return losses_[slot];
+}
+
+void MlpStage::backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
+                              std::span<std::byte> input_gradient) {
+  CHECK(output_gradient.size() == output_bytes() && input_gradient.size() == input_bytes());
+  const std::span<float> slot = slot_of(op);
+  std::span<const float> gradient = as_floats(output_gradient);
+  for (const Layer& layer : std::views::reverse(layers_)) {
+    // The last layer of all has the gradient in place since its loss.
+    const std::span<float> slopes = layer.slopes.in(slot);
+    for (std::size_t element = 0; element < gradient.size(); ++element) {
+      slopes[element] *= gradient[element];
+    }
+    const bool begins_stage = &layer == &layers_.front();
+    if (begins_stage && is_first()) {
+      return;
+    }
+    const std::span<float> to = begins_stage ? as_floats(input_gradient) : inputs_.values();
+    layer.linear.backward_input(parameters_, slopes, to);
+    gradient = to;
+  }
+}
+
+void MlpStage::backward_weight(const StageOp& op, std::span<float> gradient) {
+  CHECK(gradient.size() == parameter_count());
+  const std::span<float> slot = slot_of(op);
+  for (const Layer& layer : layers_) {
+    layer.linear.backward_weight(
+        {.input = layer.input.in(slot), .output_gradient = layer.slopes.in(slot)}, gradient);
+  }
+}
+
+void MlpStage::apply_gradient(std::span<const float> gradient) {
+  optimizer_.apply(gradient, parameters_);
+}
+
+}  // namespace dualpipe

@@ -1,0 +1,80 @@
+// One stage of the model `mlp`: a run of linear layers, each but the last of all followed by GELU.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/models/adamw.h"
+#include "runtime/models/float_array.h"
+#include "runtime/models/linear.h"
+#include "runtime/models/parameters.h"
+#include "runtime/models/teacher.h"
+#include "runtime/stage.h"
+
+namespace dualpipe {
+
+// The options once they are known to fit; no field has a default.
+struct MlpConfig {
+  int stages = 0;
+  int layers = 0;
+  int microbatches = 0;
+  std::uint64_t seed = 0;
+  std::size_t samples = 0;
+  std::size_t width = 0;
+  AdamWOptions optimizer;
+};
+
+class MlpStage final : public Stage {
+ public:
+  MlpStage(const MlpConfig& config, int stage);
+
+  [[nodiscard]] std::size_t input_bytes() const override;
+  [[nodiscard]] std::size_t output_bytes() const override;
+  [[nodiscard]] std::size_t parameter_count() const override;
+  [[nodiscard]] std::int64_t activation_bytes() const override;
+
+  void allocate(int activation_slots) override;
+
+  void forward(const StageOp& op, std::span<const std::byte> input,
+               std::span<std::byte> output) override;
+  [[nodiscard]] double loss(const StageOp& op) const override;
+  void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
+                      std::span<std::byte> input_gradient) override;
+  void backward_weight(const StageOp& op, std::span<float> gradient) override;
+  void apply_gradient(std::span<const float> gradient) override;
+
+  [[nodiscard]] const Parameters& parameters() const { return parameters_; }
+  [[nodiscard]] Parameters& parameters() { return parameters_; }
+
+ private:
+  struct Layer {
+    Linear linear;
+    FloatRange input;   // in the slot
+    FloatRange slopes;  // in the slot: GELU's, then the gradient of the linear layer's output
+  };
+
+  [[nodiscard]] bool is_first() const { return stage_ == 0; }
+  [[nodiscard]] bool is_last() const { return stage_ == config_.stages - 1; }
+  [[nodiscard]] std::size_t boundary_size() const { return config_.samples * config_.width; }
+  [[nodiscard]] std::span<float> slot_of(const StageOp& op);
+  // In: the predictions. Out: the loss's gradient in their place.
+  [[nodiscard]] double take_loss(const StageOp& op, std::span<float> predictions);
+
+  MlpConfig config_;
+  int stage_;
+  Teacher teacher_;
+  Parameters parameters_;
+  FloatLayout slot_layout_;
+  std::vector<Layer> layers_;
+  AdamW optimizer_;
+
+  std::vector<FloatArray> slots_;
+  std::vector<double> losses_;  // [slot], last stage
+  FloatArray inputs_;           // scratch: the teacher's, or a gradient
+  FloatArray targets_;          // scratch
+};
+
+}  // namespace dualpipe

@@ -1,0 +1,203 @@
+#include "runtime/models/spin.h"
+
+#include <array>
+#include <cerrno>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include <fmt/core.h>
+#include <linux/prctl.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+#include "costs/check.h"
+#include "costs/cost_model.h"
+#include "runtime/models/model.h"
+#include "runtime/models/model_sizes.h"
+#include "runtime/models/random.h"
+#include "runtime/stage.h"
+
+namespace dualpipe {
+namespace {
+
+constexpr std::string_view name = "spin";
+
+// glibc defines both in a header of its own that <time.h> includes and no one else may.
+constexpr clockid_t monotonic = CLOCK_MONOTONIC;  // NOLINT(misc-include-cleaner)
+constexpr int absolute = TIMER_ABSTIME;           // NOLINT(misc-include-cleaner)
+
+// A call's end is counted from its entry, so what the call does besides sleeping costs nothing.
+class CallTimer {
+ public:
+  CallTimer() { CHECK(clock_gettime(monotonic, &entry_) == 0); }
+
+  void sleep_for(Time duration) const {
+    constexpr std::int64_t second = 1'000'000'000;
+    const std::int64_t nanoseconds = entry_.tv_nsec + duration.count();
+    timespec end{};
+    end.tv_sec = entry_.tv_sec + nanoseconds / second;
+    end.tv_nsec = nanoseconds % second;
+    int result = EINTR;
+    while (result == EINTR) {
+      result = clock_nanosleep(monotonic, absolute, &end, nullptr);
+    }
+    CHECK(result == 0);
+  }
+
+ private:
+  timespec entry_{};
+};
+
+// What passes a boundary: who wrote it and a checksum.
+struct SpinMessage {
+  std::uint64_t is_gradient = 0;
+  std::uint64_t step = 0;
+  std::uint64_t stage = 0;  // that wrote it
+  std::uint64_t microbatch = 0;
+  std::array<std::uint64_t, 4> checksum{};
+
+  bool operator==(const SpinMessage&) const = default;
+};
+static_assert(sizeof(SpinMessage) == 64);
+
+SpinMessage message_of(bool is_gradient, int stage, const StageOp& op) {
+  SpinMessage message{.is_gradient = is_gradient ? 1U : 0U,
+                      .step = op.step,
+                      .stage = static_cast<std::uint64_t>(stage),
+                      .microbatch = static_cast<std::uint64_t>(op.microbatch)};
+  const RandomStream random = RandomStream{message.step}
+                                  .child(message.is_gradient)
+                                  .child(message.stage)
+                                  .child(message.microbatch);
+  for (std::size_t word = 0; word < message.checksum.size(); ++word) {
+    message.checksum[word] = random.bits(word);
+  }
+  return message;
+}
+
+std::string describe(const SpinMessage& message) {
+  return fmt::format("{} of stage {}, microbatch {}, step {} (checksum {:016x})",
+                     message.is_gradient == 0 ? "activation" : "gradient", message.stage,
+                     message.microbatch, message.step, message.checksum[0]);
+}
+
+void write(const SpinMessage& message, std::span<std::byte> to) {
+  CHECK(to.size() == sizeof message);
+  std::memcpy(to.data(), &message, sizeof message);
+}
+
+void expect(const SpinMessage& expected, std::span<const std::byte> from) {
+  SpinMessage found;
+  CHECK(from.size() == sizeof found);
+  std::memcpy(&found, from.data(), sizeof found);
+  if (found != expected) {
+    throw std::runtime_error(fmt::format("a stage got a wrong message: expected {}; found {}",
+                                         describe(expected), describe(found)));
+  }
+}
+
+struct SpinPlace {
+  int stage = 0;
+  int stages = 0;
+};
+
+class SpinStage final : public Stage {
+ public:
+  SpinStage(const StageCosts& costs, const SpinPlace& place) : costs_(costs), place_(place) {}
+
+  [[nodiscard]] std::size_t input_bytes() const override {
+    return is_first() ? 0 : sizeof(SpinMessage);
+  }
+  [[nodiscard]] std::size_t output_bytes() const override {
+    return is_last() ? 0 : sizeof(SpinMessage);
+  }
+  [[nodiscard]] std::size_t parameter_count() const override { return 0; }
+  [[nodiscard]] std::int64_t activation_bytes() const override { return costs_.activation_bytes; }
+
+  void allocate(int /*activation_slots*/) override { CHECK(prctl(PR_SET_TIMERSLACK, 1UL) == 0); }
+
+  void forward(const StageOp& op, std::span<const std::byte> input,
+               std::span<std::byte> output) override {
+    const CallTimer timer;
+    pass_forward(op, input, output);
+    timer.sleep_for(costs_.forward);
+  }
+  [[nodiscard]] double loss(const StageOp& /*op*/) const override { return 0.0; }
+  void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
+                      std::span<std::byte> input_gradient) override {
+    const CallTimer timer;
+    pass_backward(op, output_gradient, input_gradient);
+    timer.sleep_for(costs_.backward_input);
+  }
+  void backward_weight(const StageOp& /*op*/, std::span<float> gradient) override {
+    const CallTimer timer;
+    CHECK(gradient.empty());
+    timer.sleep_for(costs_.backward_weight);
+  }
+  void apply_gradient(std::span<const float> gradient) override { CHECK(gradient.empty()); }
+
+  void backward(const BackwardCall& call) override {
+    const CallTimer timer;
+    pass_backward(call.op, call.output_gradient, call.input_gradient);
+    timer.sleep_for(costs_.backward());
+  }
+  void forward_overlapped(const ForwardCall& forward_call, Stage& other,
+                          const BackwardCall& backward_call) override {
+    const CallTimer timer;
+    const SpinStage* const backward_stage = dynamic_cast<SpinStage*>(&other);
+    CHECK(backward_stage != nullptr);
+    pass_forward(forward_call.op, forward_call.input, forward_call.output);
+    backward_stage->pass_backward(backward_call.op, backward_call.output_gradient,
+                                  backward_call.input_gradient);
+    timer.sleep_for(overlapped_time(costs_, backward_stage->costs_));
+  }
+
+ private:
+  [[nodiscard]] bool is_first() const { return place_.stage == 0; }
+  [[nodiscard]] bool is_last() const { return place_.stage == place_.stages - 1; }
+
+  void pass_forward(const StageOp& op, std::span<const std::byte> input,
+                    std::span<std::byte> output) const {
+    if (!is_first()) {
+      expect(message_of(false, place_.stage - 1, op), input);
+    }
+    if (!is_last()) {
+      write(message_of(false, place_.stage, op), output);
+    }
+  }
+  void pass_backward(const StageOp& op, std::span<const std::byte> output_gradient,
+                     std::span<std::byte> input_gradient) const {
+    if (!is_last()) {
+      expect(message_of(true, place_.stage + 1, op), output_gradient);
+    }
+    if (!is_first()) {
+      write(message_of(true, place_.stage, op), input_gradient);
+    }
+  }
+
+  StageCosts costs_;
+  SpinPlace place_;
+};
+
+}  // namespace
+
+StageFactory make_spin(const ModelOptions& options) {
+  require_pipeline(name, options);
+  if (options.costs.stages.size() != static_cast<std::size_t>(options.stages)) {
+    refuse_option(name, "costs",
+                  fmt::format("expected the costs of {} stages, found those of {}", options.stages,
+                              options.costs.stages.size()));
+  }
+  return [costs = options.costs](int stage) {
+    const SpinPlace place{.stage = stage, .stages = static_cast<int>(costs.stages.size())};
+    return std::make_unique<SpinStage>(costs.stages.at(static_cast<std::size_t>(stage)), place);
+  };
+}
+
+}  // namespace dualpipe

@@ -1,0 +1,76 @@
+// The one thread that makes every MPI call, and what it shares with the other threads of its
+// process: MpiTransport on one side, the loop over MPI on the other. Inner part of mpi_transport.h,
+// without MPI's own header.
+
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "costs/error.h"
+#include "runtime/doorbell.h"
+#include "runtime/operations.h"
+#include "runtime/status.h"
+#include "runtime/status_round.h"
+#include "runtime/transport.h"
+
+namespace dualpipe {
+
+// One end of a transfer, as the rank's thread hands it over.
+struct MpiCommand {
+  Ticket ticket = 0;
+  int peer = 0;
+  MessageClass message_class = MessageClass::activation;
+  bool sends = false;
+  std::span<const std::byte> outgoing;
+  std::span<std::byte> incoming;
+
+  [[nodiscard]] std::size_t size() const { return sends ? outgoing.size() : incoming.size(); }
+};
+
+// Why the job ends before its time.
+struct MpiEnding {
+  ExitCode code = ExitCode::transport;
+  bool ours = false;   // otherwise another rank ends the job, and says why
+  std::string reason;  // where ours
+};
+
+struct MpiShared {
+  explicit MpiShared(std::size_t piece_bytes) : piece_bytes_max(piece_bytes) {
+    commands.reserve(Operations::outstanding_max);
+  }
+
+  const std::size_t piece_bytes_max;
+  int rank = -1;  // this, ranks and bell are set before `started`
+  int ranks = 0;
+  StatusPage status;
+  Operations operations;
+  Doorbell* bell = nullptr;  // the MPI thread sleeps by it; rung by whoever wants something
+  std::atomic_flag reason_printed;
+
+  std::mutex mutex;                  // guards all that follows
+  std::condition_variable answered;  // the others sleep on it, for `started` and `round`
+  std::vector<MpiCommand> commands;  // bounded, as Operations are
+  bool asked = false;                // somebody here wants the status of all ranks
+  StatusRound round{0, 1};           // the real one is there when `started` is
+  bool started = false;
+  std::optional<std::string> start_failure;
+  bool closing = false;
+  std::optional<MpiEnding> ending;  // the first one
+};
+
+// Prints the reason of an ending, unless that has been done. One write, so that lines of ranks that
+// end at the same time do not mix.
+void print_reason(MpiShared& shared, const std::string& reason);
+
+// The whole life of the thread: starts MPI, moves messages until it is told to close, waits for the
+// other ranks and ends MPI. An ending ends the process.
+void run_mpi_thread(MpiShared& shared);
+
+}  // namespace dualpipe

@@ -1,0 +1,225 @@
+#include "runtime/train.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "costs/check.h"
+#include "costs/cost_model.h"
+#include "costs/error.h"
+#include "runtime/clock.h"
+#include "runtime/collectives.h"
+#include "runtime/executor.h"
+#include "runtime/plain_run.h"
+#include "runtime/rank_plan.h"
+#include "runtime/run_record.h"
+#include "runtime/stage.h"
+#include "runtime/status.h"
+#include "runtime/transport.h"
+#include "runtime/watchdog.h"
+#include "scheduler/program.h"
+#include "trace/timeline.h"
+
+namespace dualpipe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// While rank 0 verifies, it computes all the work of all ranks; the others wait for it.
+constexpr int verification_patience = 20;
+
+template <typename Value>
+std::vector<Value> values_of(std::span<const std::byte> bytes) {
+  CHECK(bytes.size() % sizeof(Value) == 0);
+  std::vector<Value> values(bytes.size() / sizeof(Value));
+  if (!bytes.empty()) {
+    std::memcpy(values.data(), bytes.data(), bytes.size());
+  }
+  return values;
+}
+
+class Trainer {
+ public:
+  Trainer(const Program& program, Transport& transport, const StageFactory& make_stage,
+          const TrainOptions& options)
+      : program_(program),
+        transport_(transport),
+        options_(options),
+        waits_(program, transport,
+               options.op_timeout * (options.verify ? verification_patience : 1)),
+        executor_(program, transport, make_stage, {.op_timeout = options.op_timeout}) {
+    if (options.verify && is_first()) {
+      plain_ = std::make_unique<PlainRun>(make_stage, program.pipeline().stages(),
+                                          program.pipeline().microbatches());
+    }
+  }
+
+  TrainReport run() {
+    clock_ = measure_clock_offset(waits_);
+    for (int step = 0; step < options_.steps; ++step) {
+      run_step(step);
+    }
+    collect_record();
+    synchronize();
+    transport_.status().publish(options_.steps, Activity::finished, 0);
+    return std::move(report_);
+  }
+
+ private:
+  [[nodiscard]] bool is_first() const { return transport_.rank() == 0; }
+
+  void run_step(int step) {
+    const RankStep done = executor_.run(static_cast<std::uint64_t>(step));
+    const Clock::time_point computed = Clock::now();
+    executor_.reduce_replicas();
+    transport_.status().publish(step, Activity::synchronizing, 0);
+    collect_loss(done.loss);
+    synchronize();  // Every gradient is complete: only now may any parameter change.
+    executor_.apply_gradients();
+    const Time tail = Clock::now() - computed;
+    if (options_.verify) {
+      transport_.status().publish(step, Activity::synchronizing, 0);
+      verify(step);
+      synchronize();  // The others wait here, with patience, rather than inside the next step.
+    }
+    record_.add(done, clock_.offset);
+    if (is_first()) {
+      report_.tail_time.push_back(tail);
+      if (options_.progress) {
+        options_.progress(step, report_.loss.back());
+      }
+    }
+  }
+
+  // Each microbatch's loss is known to one rank and zero on all others, so sums are exact.
+  void collect_loss(const std::vector<double>& loss) {
+    const auto all = gather(waits_, std::as_bytes(std::span(loss)));
+    if (!is_first()) {
+      return;
+    }
+    double sum = 0.0;
+    for (std::size_t microbatch = 0; microbatch < loss.size(); ++microbatch) {
+      for (const std::vector<std::byte>& bytes : all) {
+        sum += values_of<double>(bytes)[microbatch];
+      }
+    }
+    report_.loss.push_back(sum);
+  }
+
+  void synchronize() {
+    static_cast<void>(gather(waits_, {}));
+    static_cast<void>(broadcast(waits_, {}));
+  }
+
+  // Compares the gradients of every rank with those of a run without a pipeline.
+  void verify(int step) {
+    std::vector<float> mine;
+    for (const HeldStage& held : executor_.stages()) {
+      mine.insert(mine.end(), held.gradient.begin(), held.gradient.end());
+    }
+    const auto all = gather(waits_, std::as_bytes(std::span(mine)));
+    if (!is_first()) {
+      return;
+    }
+    plain_->run(static_cast<std::uint64_t>(step));
+    double largest = report_.max_gradient_difference.value_or(0.0);
+    for (int rank = 0; rank < transport_.ranks(); ++rank) {
+      largest = std::max(largest,
+                         difference(rank, values_of<float>(all[static_cast<std::size_t>(rank)])));
+    }
+    report_.max_gradient_difference = largest;
+    plain_->apply_gradients();
+  }
+
+  // The largest absolute difference of one rank's gradients; infinite where either is not a number.
+  [[nodiscard]] double difference(int rank, const std::vector<float>& gradients) const {
+    double largest = 0.0;
+    std::size_t next = 0;
+    for (const RankPlan::HeldStage& held : plan_rank(program_, rank).stages) {
+      for (const float expected : plain_->gradient(held.stage)) {
+        const double apart =
+            std::abs(static_cast<double>(gradients[next++]) - static_cast<double>(expected));
+        largest =
+            std::isnan(apart) ? std::numeric_limits<double>::infinity() : std::max(largest, apart);
+      }
+    }
+    CHECK(next == gradients.size());
+    return largest;
+  }
+
+  void collect_record() {
+    transport_.status().publish(options_.steps, Activity::synchronizing, 0);
+    const Time uncertainty = clock_.uncertainty;
+    const auto clocks = gather(waits_, std::as_bytes(std::span(&uncertainty, 1)));
+    const std::vector<std::vector<std::byte>> records = gather(waits_, record_.bytes());
+    const std::vector<StageBytes> bytes = stage_bytes();
+    if (!is_first()) {
+      return;
+    }
+    for (const std::vector<std::byte>& one : clocks) {
+      report_.clock_uncertainty = std::max(report_.clock_uncertainty, values_of<Time>(one).front());
+    }
+    report_.timelines = merge_records(program_, records, options_.steps);
+    for (Timeline& timeline : report_.timelines) {
+      timeline.stage_bytes = bytes;
+      report_.step_time.push_back(makespan(timeline));
+    }
+  }
+
+  // What one microbatch keeps alive at each stage, as the stages themselves say.
+  std::vector<StageBytes> stage_bytes() {
+    std::vector<std::int64_t> mine(static_cast<std::size_t>(program_.pipeline().stages()), 0);
+    for (const HeldStage& held : executor_.stages()) {
+      mine[static_cast<std::size_t>(held.stage)] = held.object->activation_bytes();
+    }
+    std::vector<StageBytes> largest(mine.size());
+    for (const std::vector<std::byte>& one : gather(waits_, std::as_bytes(std::span(mine)))) {
+      const std::vector<std::int64_t> theirs = values_of<std::int64_t>(one);
+      for (std::size_t stage = 0; stage < largest.size(); ++stage) {
+        // A stage's slot stays occupied from its forward to the end of its weight half.
+        largest[stage].activation = std::max(largest[stage].activation, theirs[stage]);
+        largest[stage].weight_operands = largest[stage].activation;
+      }
+    }
+    return largest;
+  }
+
+  const Program& program_;
+  Transport& transport_;
+  const TrainOptions& options_;
+  BoundedWait waits_;
+  Executor executor_;
+  std::unique_ptr<PlainRun> plain_;  // rank 0 only, with verify
+  ClockOffset clock_;
+  RunRecord record_;
+  TrainReport report_;
+};
+
+}  // namespace
+
+TrainReport train(const Program& program, Transport& transport, const StageFactory& make_stage,
+                  const TrainOptions& options) {
+  std::optional<Trainer> trainer;  // Outside, for its buffers to outlive the abort.
+  try {
+    return trainer.emplace(program, transport, make_stage, options).run();
+  } catch (const Error& error) {
+    transport.abort(error.code(), error.what());
+    throw;
+  } catch (const std::exception& error) {
+    transport.abort(ExitCode::internal_error, error.what());
+    throw;
+  }
+}
+
+}  // namespace dualpipe

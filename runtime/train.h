@@ -1,0 +1,43 @@
+// train(): a whole training run of one rank - steps, losses, the word that a step is good,
+// verification against a run without a pipeline, and the trace.
+
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "runtime/executor.h"
+#include "runtime/stage.h"
+#include "runtime/transport.h"
+#include "scheduler/program.h"
+#include "trace/timeline.h"
+
+namespace dualpipe {
+
+struct TrainOptions {
+  int steps = 1;
+  bool verify = false;  // rank 0 recomputes each step without a pipeline and compares gradients
+  std::chrono::nanoseconds op_timeout = std::chrono::seconds(60);
+  // Called on rank 0 after each step with its number (from 0) and loss.
+  std::function<void(int step, double loss)> progress;
+};
+
+// What rank 0 knows after a run; empty on the other ranks.
+struct TrainReport {
+  std::vector<double> loss;         // [step], mean over microbatches
+  std::vector<Time> step_time;      // [step], the timeline's makespan
+  std::vector<Time> tail_time;      // [step], of rank 0 after its last slot: replicas' sum,
+                                    // synchronisation and optimizer, without verification
+  std::vector<Timeline> timelines;  // [step]
+  Time clock_uncertainty{};         // how far the ranks' clocks may be apart in the timelines
+  std::optional<double> max_gradient_difference;  // over all steps and parameters; with verify
+};
+
+// One rank's whole run; every rank calls it with equal arguments. A step whose gradients are not
+// complete on every rank leaves the parameters as they were. Throws what Executor::run throws.
+[[nodiscard]] TrainReport train(const Program& program, Transport& transport,
+                                const StageFactory& make_stage, const TrainOptions& options);
+
+}  // namespace dualpipe

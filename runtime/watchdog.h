@@ -1,0 +1,47 @@
+// What to say when a wait has passed its deadline: who waits for whom, whether they wait in a
+// circle, and which rank is the suspect if they do not. A rank waits for at most one other.
+
+#pragma once
+
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "runtime/status.h"
+#include "runtime/transport.h"
+#include "scheduler/program.h"
+
+namespace dualpipe {
+
+// One line per rank, then where the waits lead, seen from `reporter`. For example:
+//   rank 0 waits to receive gradient 1->0 #2 (stage 1, microbatch 2) for 5.0 s
+//   rank 1 is inside 1B2 for 312.0 s
+//   no cycle; suspect rank 1
+// Beyond 16 ranks only those are listed that are on the way from the reporter or in a cycle.
+// `statuses` has one entry per rank; nothing where the rank did not answer. No newline at the end.
+[[nodiscard]] std::string who_waits_for_whom(const Program& program,
+                                             std::span<const std::optional<RankStatus>> statuses,
+                                             int reporter);
+
+// Waits with a deadline. One per rank, used for every wait of a run.
+class BoundedWait {
+ public:
+  // Requires: op_timeout > 0. Both references must outlive this object.
+  BoundedWait(const Program& program, Transport& transport, std::chrono::nanoseconds op_timeout);
+
+  [[nodiscard]] Transport& transport() const { return transport_; }
+
+  // Waits until the ticket is done. When the deadline passes: collects every rank's status, aborts
+  // the job with the report of who waits for whom, and throws Error (timeout) with it; when another
+  // rank is reporting already, waits for its abort and throws what that says. The report is as good
+  // as the status pages: publish what is waited for before waiting.
+  void wait(Ticket ticket) const;
+
+ private:
+  const Program& program_;
+  Transport& transport_;
+  std::chrono::nanoseconds op_timeout_;
+};
+
+}  // namespace dualpipe

@@ -1,0 +1,105 @@
+#include "scheduler/file.h"
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <system_error>
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include "costs/error.h"
+
+namespace dualpipe {
+namespace {
+
+struct Closer {
+  void operator()(std::FILE* file) const { static_cast<void>(std::fclose(file)); }
+};
+using File = std::unique_ptr<std::FILE, Closer>;
+
+[[noreturn]] void fail(const char* verb, const std::string& path, int error) {
+  throw Error(ExitCode::input_output,
+              fmt::format("cannot {} '{}': {}", verb, path, std::strerror(error)));
+}
+
+std::string read_all(std::FILE* file, const std::string& path) {
+  std::string content;
+  constexpr std::size_t step = 1 << 16;
+  for (std::size_t got = step; got > 0;) {
+    const std::size_t size = content.size();
+    content.resize(size + step);
+    got = std::fread(content.data() + size, 1, step, file);
+    content.resize(size + got);
+  }
+  if (std::ferror(file) != 0) {
+    fail("read", path, errno);
+  }
+  return content;
+}
+
+void write_all(std::FILE* file, const std::string& path, std::string_view content) {
+  if (std::fwrite(content.data(), 1, content.size(), file) != content.size() ||
+      std::fflush(file) != 0) {
+    fail("write", path, errno);
+  }
+}
+
+// Opens `place`; messages speak of `path`, which is what the user asked for.
+void write_in(const std::string& place, const std::string& path, std::string_view content) {
+  const File file(std::fopen(place.c_str(), "wb"));
+  if (!file) {
+    fail("write", path, errno);
+  }
+  write_all(file.get(), path, content);
+}
+
+}  // namespace
+
+std::string read_file(const std::string& path) {
+  if (path == "-") {
+    return read_all(stdin, "stdin");
+  }
+  if (std::filesystem::is_directory(path)) {
+    fail("read", path, EISDIR);
+  }
+  const File file(std::fopen(path.c_str(), "rb"));
+  if (!file) {
+    fail("read", path, errno);
+  }
+  return read_all(file.get(), path);
+}
+
+void write_file(const std::string& path, std::string_view content) {
+  if (path == "-") {
+    write_all(stdout, "stdout", content);
+    return;
+  }
+  std::error_code ignored;  // What cannot be looked at is left to fopen to complain about.
+  const std::filesystem::file_status status = std::filesystem::status(path, ignored);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    write_in(path, path, content);  // A device or a pipe must not be replaced by a file.
+    return;
+  }
+  // A link stays one: what it points to is replaced.
+  const std::filesystem::path real = std::filesystem::canonical(path, ignored);
+  const std::string place = real.empty() ? path : real.string();
+  const std::string beside = fmt::format("{}.{}.part", place, ::getpid());
+  try {
+    write_in(beside, path, content);
+    std::filesystem::rename(beside, place);
+  } catch (const std::filesystem::filesystem_error& error) {
+    std::filesystem::remove(beside, ignored);
+    fail("write", path, error.code().value());
+  } catch (const Error&) {
+    std::filesystem::remove(beside, ignored);
+    throw;
+  }
+}
+
+}  // namespace dualpipe

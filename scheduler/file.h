@@ -1,0 +1,17 @@
+// Reading and writing whole files, with errors that say which file and why.
+
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace dualpipe {
+
+// "-" is stdin. Throws Error (input_output).
+[[nodiscard]] std::string read_file(const std::string& path);
+
+// "-" is stdout. A regular file is written beside its place and then moved there, so that nobody
+// ever sees half of it and a failure leaves the old one. Throws Error (input_output).
+void write_file(const std::string& path, std::string_view content);
+
+}  // namespace dualpipe

@@ -1,0 +1,54 @@
+// A schedule: for every rank, the order in which it runs its slots. It says nothing of time or
+// communication; time is what the simulator computes and the runtime measures, communication is
+// what compile() derives.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "scheduler/op.h"
+#include "scheduler/pipeline.h"
+
+namespace dualpipe {
+
+// What a rank runs as one piece: one op, or an overlapped pair - a forward of one microbatch
+// together with the full backward of another. Iterates over its ops, a pair's forward first.
+class Slot {
+ public:
+  Slot() = default;
+  Slot(const Op& op) : ops_{op, Op{}} {}  // NOLINT(google-explicit-constructor): an op is a slot
+  // Requires: a forward and a full backward.
+  [[nodiscard]] static Slot pair(const Op& forward, const Op& backward);
+
+  [[nodiscard]] bool is_pair() const { return size_ == 2; }
+  [[nodiscard]] const Op& front() const { return ops_[0]; }
+  [[nodiscard]] const Op& back() const { return ops_[size_ - 1]; }
+  [[nodiscard]] const Op* begin() const { return ops_.data(); }
+  [[nodiscard]] const Op* end() const { return ops_.data() + size_; }
+
+  bool operator==(const Slot&) const = default;
+
+ private:
+  std::array<Op, 2> ops_{};
+  std::uint32_t size_ = 1;
+};
+
+struct Schedule {
+  Pipeline pipeline;
+  std::vector<std::vector<Slot>> ranks;  // [rank], in the order of execution
+
+  bool operator==(const Schedule&) const = default;
+};
+
+// "0F3", or PyTorch's "(0F7;7B3)OVERLAP_F_B".
+[[nodiscard]] std::string to_string(const Slot& slot);
+
+// Reads the text form back. Throws Error (invalid_schedule).
+[[nodiscard]] Slot parse_slot(std::string_view text);
+
+}  // namespace dualpipe

@@ -1,0 +1,321 @@
+#include "cli/config.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cli/config_keys.h"
+#include "costs/cost_model.h"
+#include "costs/error.h"
+#include "scheduler/file.h"
+#include "scheduler/generate.h"
+#include "scheduler/schedule.h"
+
+namespace dualpipe {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+const std::string configs = SOURCE_DIR "/configs";
+
+Config parse(std::string_view text) {
+  return parse_config(text, "bench.toml", Config{});
+}
+
+Config load(const std::vector<std::string>& sets) {
+  return load_config(std::nullopt, sets);
+}
+
+// The message with which `attempt` fails; "" if it does not.
+template <typename Attempt>
+std::string refusal(const Attempt& attempt) {
+  try {
+    static_cast<void>(attempt());
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::usage) << error.what();
+    return error.what();
+  }
+  return "";
+}
+
+std::string refusal_of_text(std::string_view text) {
+  return refusal([&] { return parse(text); });
+}
+
+std::string refusal_of_set(const std::string& set) {
+  return refusal([&] { return load({set}); });
+}
+
+TEST(Config, WithoutFileAndSetsIsTheDefaultsOfTheDesign) {
+  const Config config = load({});
+  EXPECT_EQ(config.pipeline.schedule, "dualpipe");
+  EXPECT_EQ(config.pipeline.ranks, 8);
+  EXPECT_EQ(config.pipeline.microbatches, 20);
+  EXPECT_EQ(config.pipeline.chunks, 1);
+  EXPECT_EQ(config.costs, CostConfig{});
+}
+
+TEST(Config, ReadsEveryKeyOfAFile) {
+  const Config config = parse(R"(
+[pipeline]
+schedule = "1f1b"
+ranks = 4
+microbatches = 9
+chunks = 2
+[costs]
+unit = "us"
+per = "stage"
+forward = 1.5
+backward_input = [2, 2.5]
+backward_weight = 3
+overlapped = 6.25
+p2p = 0.125
+activation_bytes = 4096
+weight_operand_bytes = 1e6
+)");
+  EXPECT_EQ(config.pipeline, (PipelineConfig{"1f1b", 4, 9, 2}));
+  EXPECT_EQ(config.costs.unit, "us");
+  EXPECT_EQ(config.costs.per, "stage");
+  EXPECT_THAT(config.costs.forward.values, ElementsAre(1.5));
+  EXPECT_THAT(config.costs.backward_input.values, ElementsAre(2.0, 2.5));
+  EXPECT_THAT(config.costs.backward_weight.values, ElementsAre(3.0));
+  EXPECT_THAT(config.costs.overlapped.value_or(0.0).values, ElementsAre(6.25));
+  EXPECT_EQ(config.costs.p2p, 0.125);
+  EXPECT_THAT(config.costs.activation_bytes.values, ElementsAre(4096.0));
+  EXPECT_THAT(config.costs.weight_operand_bytes.values, ElementsAre(1e6));
+}
+
+TEST(Config, CostsRememberTheLineTheyCameFrom) {
+  EXPECT_EQ(parse("[costs]\nforward = 2.0").costs.forward.where, "bench.toml:2:11");
+  EXPECT_EQ(load({"costs.forward=2"}).costs.forward.where, "--set costs.forward=2");
+}
+
+TEST(Config, KeepsWhatAFileLeavesOut) {
+  Config base;
+  base.pipeline.ranks = 3;
+  const Config config = parse_config("pipeline.chunks = 5", "bench.toml", std::move(base));
+  EXPECT_EQ(config.pipeline, (PipelineConfig{"dualpipe", 3, 20, 5}));
+}
+
+TEST(Config, ASetOverridesTheFileAndALaterSetAnEarlierOne) {
+  const std::vector<std::string> sets{"pipeline.ranks=6", "pipeline.ranks=10"};
+  const Config config = load_config(configs + "/zero_bubble_8x24.toml", sets);
+  EXPECT_EQ(config.pipeline, (PipelineConfig{"1f1b", 10, 24, 1}));
+}
+
+TEST(Config, ASetTakesTextWithAndWithoutQuotes) {
+  for (const std::string set :
+       {"pipeline.schedule=1f1b", "pipeline.schedule=\"1f1b\"", "pipeline.schedule='1f1b'"}) {
+    EXPECT_EQ(load({set}).pipeline.schedule, "1f1b") << set;
+  }
+}
+
+TEST(Config, ASetTakesALineOfTextThatLooksLikeTomlOnlyAsText) {
+  EXPECT_EQ(load({"pipeline.schedule=a\nb = 1"}).pipeline.schedule, "a\nb = 1");
+  EXPECT_EQ(load({"pipeline.schedule=1\nb = 1"}).pipeline.schedule, "1\nb = 1");
+  EXPECT_EQ(load({"pipeline.schedule=a=b"}).pipeline.schedule, "a=b");
+}
+
+TEST(Config, ASetTakesAPathOfManyDots) {
+  const std::string path = "../../../../../../bench/v1.0.csv";
+  EXPECT_EQ(load({"pipeline.schedule=" + path}).pipeline.schedule, path);
+}
+
+TEST(Config, ASetTakesAList) {
+  EXPECT_THAT(load({"costs.forward=[1, 2.5]"}).costs.forward.values, ElementsAre(1.0, 2.5));
+}
+
+TEST(Config, AnErrorSaysWhereWhatAndWhatToDo) {
+  EXPECT_EQ(
+      refusal_of_text("[costs]\nforward = \"fast\""),
+      "bench.toml:2:11: costs.forward: expected a number of 0 or more, or a list of them with "
+      "one per stage; found the text \"fast\"; write for example forward = 1.0");
+  EXPECT_EQ(refusal_of_text("[pipeline]\nranks = 0"),
+            "bench.toml:2:9: pipeline.ranks: expected a whole number from 1 to 100000; found 0; "
+            "write for example ranks = 8");
+  EXPECT_EQ(refusal_of_text("[costs]\nunit = \"sec\""),
+            "bench.toml:2:8: costs.unit: expected one of \"ns\", \"us\", \"ms\", \"s\"; found the "
+            "text \"sec\" (did you mean 's'?); write for example unit = \"ms\"");
+  EXPECT_EQ(refusal_of_text("[pipeline]\n\n[cost]\nforward = 1"),
+            "bench.toml:3:2: unknown table \"cost\" (did you mean 'costs'?); the tables are "
+            "pipeline, costs");
+  EXPECT_EQ(refusal_of_text("costs = 3"),
+            "bench.toml:1:9: costs: expected a table; found 3; write [costs] with its keys below");
+  EXPECT_EQ(
+      refusal_of_set("costs.unit=min"),
+      "--set costs.unit=min: costs.unit: expected one of \"ns\", \"us\", \"ms\", \"s\"; found "
+      "the text \"min\" (did you mean 'ms'?); write for example --set costs.unit=ms");
+  EXPECT_EQ(refusal_of_set("pipeline.ranks"),
+            "--set pipeline.ranks: expected key=value; found no '='; write for example --set "
+            "pipeline.ranks=8");
+}
+
+TEST(Config, AnUnknownKeyIsAnErrorThatNamesTheNearest) {
+  EXPECT_THAT(refusal_of_text("[costs]\nforwrd = 1"),
+              HasSubstr("bench.toml:2:1: unknown key \"costs.forwrd\" (did you mean "
+                        "'costs.forward'?); the keys are pipeline.schedule, pipeline.ranks, "));
+  EXPECT_THAT(refusal_of_set("costs.forwrd=2"),
+              HasSubstr("--set costs.forwrd=2: unknown key \"costs.forwrd\" (did you mean "
+                        "'costs.forward'?)"));
+}
+
+TEST(Config, AKeyInTheWrongTableIsToldTheRightOne) {
+  EXPECT_THAT(refusal_of_set("ranks=2"), HasSubstr("(did you mean 'pipeline.ranks'?)"));
+  EXPECT_THAT(refusal_of_text("ranks = 2"), HasSubstr("1:1: unknown key \"ranks\" (did you mean "
+                                                      "'pipeline.ranks'?)"));
+  EXPECT_THAT(refusal_of_text("[costs]\nranks = 2"), HasSubstr("(did you mean 'pipeline.ranks'?)"));
+}
+
+TEST(Config, RefusesEveryOtherTypeOfValue) {
+  const std::vector<std::pair<std::string, std::string>> rows{
+      {"pipeline.ranks = 8.0", "found 8.0;"},
+      {"pipeline.ranks = \"8\"", "found the text \"8\";"},
+      {"pipeline.ranks = 99999999999", "found 99999999999;"},
+      {"pipeline.ranks = 100001", "from 1 to 100000; found 100001;"},
+      {"pipeline.microbatches = 10000001", "from 1 to 10000000; found 10000001;"},
+      {"pipeline.chunks = 1025", "from 1 to 1024; found 1025;"},
+      {"pipeline.chunks = -1", "found -1;"},
+      {"pipeline.schedule = \"\"", "expected a text that is not empty; found the text \"\";"},
+      {"pipeline.schedule = 1", "found 1;"},
+      {"costs.per = \"ranks\"", "did you mean 'rank'?"},
+      {"costs.p2p = [1.0]", "found a list of 1;"},
+      {"costs.p2p = -0.5", "expected a number of 0 or more; found -0.5;"},
+      {"costs.p2p = inf", "found inf;"},
+      {"costs.forward = nan", "found nan;"},
+      {"costs.forward = true", "found true;"},
+      {"costs.forward = 2024-01-01", "found a date or time;"},
+      {"costs.forward = {a = 1}", "found a table;"},
+      {"costs.forward = []", "found a list of 0;"},
+      {"costs.forward = [1, \"x\"]", "bench.toml:1:21: costs.forward: "},
+      {"costs.forward = [1, [2]]", "found a list of 1;"},
+      {"costs.overlapped = false", "found false;"},
+      {"[[costs]]", "costs: expected a table; found a list of 1;"},
+  };
+  for (const auto& [text, message] : rows) {
+    EXPECT_THAT(refusal_of_text(text), HasSubstr(message)) << text;
+  }
+}
+
+TEST(Config, TheLargestShapeIsAccepted) {
+  const Config config = load({"pipeline.ranks=100000", "pipeline.microbatches=10000000",
+                              "pipeline.chunks=1024", "costs.p2p=0"});
+  EXPECT_EQ(config.pipeline, (PipelineConfig{"dualpipe", 100000, 10000000, 1024}));
+}
+
+TEST(Config, TextThatIsNotTomlIsRefusedWithItsPlace) {
+  EXPECT_THAT(refusal_of_text("[pipeline]\nschedule = 1f1b"),
+              HasSubstr("bench.toml:2:13: this is not TOML: "));
+  EXPECT_THAT(refusal_of_text("[pipeline]\nschedule = 1f1b"), HasSubstr("texts in double quotes"));
+  EXPECT_THAT(refusal_of_text("[pipeline]\nranks = 1\nranks = 2"), HasSubstr("bench.toml:3:"));
+  EXPECT_THAT(refusal_of_set("pipeline.schedule=\xff"), HasSubstr("expected text in UTF-8"));
+}
+
+TEST(Config, AKeyOfAHundredThousandPartsIsRefusedInsteadOfExhaustingTheStack) {
+  std::string deep = "a";
+  for (int part = 1; part < 100'000; ++part) {
+    deep += ".a";
+  }
+  const std::string message = "found one of more than 8;";
+  for (const std::string& text : std::vector<std::string>{
+           "\n" + deep + " = 1", "\n[" + deep + "]", "\nb = {" + deep + " = 1}",
+           "\nb = {'c,' = '#', " + deep + " = 1}", "\n\"#\"." + deep + " = 1",
+           "\nb = ['''x'''', {" + deep + " = 1}]", "\nb = [\"\\\"\", {" + deep + " = 1}]"}) {
+    EXPECT_THAT(refusal_of_text(text), HasSubstr(message)) << text.substr(0, 40);
+  }
+  EXPECT_THAT(refusal_of_text("p = 1\n" + deep),
+              HasSubstr("bench.toml:2:16: expected keys of two"));
+  EXPECT_THAT(refusal_of_set("costs.forward={" + deep + " = 1}"), HasSubstr("found the text \"{a"));
+}
+
+TEST(Config, DotsInTextsCommentsAndListsAreNoKeys) {
+  const std::string dots(100, '.');
+  EXPECT_EQ(
+      parse("# " + dots + "\npipeline.schedule = \"" + dots + "\" # " + dots).pipeline.schedule,
+      dots);
+  std::string list = "1.5";
+  for (int element = 1; element < 1000; ++element) {
+    list += ", 1.5";
+  }
+  EXPECT_EQ(parse("costs.forward = [" + list + "]").costs.forward.values.size(), 1000U);
+}
+
+TEST(Config, AFileThatCannotBeReadIsAnInputOutputError) {
+  try {
+    static_cast<void>(load_config(configs + "/none.toml", {}));
+    FAIL() << "loaded a file that does not exist";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ExitCode::input_output);
+    EXPECT_THAT(error.what(), HasSubstr("none.toml"));
+  }
+}
+
+TEST(Config, TheDefaultFileIsTheDumpOfTheDefaults) {
+  EXPECT_EQ(dump_config(Config{}), read_file(configs + "/default.toml"));
+}
+
+TEST(Config, ADumpCommentsOutWhatIsLeftOut) {
+  EXPECT_THAT(dump_config(Config{}), HasSubstr("\n# overlapped = "));
+  EXPECT_THAT(dump_config(load({"costs.overlapped=[4, 5e-9]"})),
+              HasSubstr("\noverlapped = [4.0, 5e-09] "));
+}
+
+TEST(Config, ADumpKeepsTextsThatNeedEscapes) {
+  Config config;
+  config.pipeline.schedule = "a\"b\\c\n\t\x7f\xc3\xa9";
+  EXPECT_THAT(dump_config(config),
+              HasSubstr("schedule = \"a\\\"b\\\\c\\u000a\\u0009\\u007f\xc3\xa9\""));
+  EXPECT_EQ(parse(dump_config(config)).pipeline, config.pipeline);
+}
+
+TEST(Config, EveryFileInConfigsLoadsAndResolves) {
+  std::vector<std::string> paths;
+  for (const auto& entry : std::filesystem::directory_iterator(configs)) {
+    paths.push_back(entry.path().string());
+  }
+  std::ranges::sort(paths);
+  EXPECT_GE(paths.size(), 4U);
+  for (const std::string& path : paths) {
+    SCOPED_TRACE(path);
+    const Config config = load_config(path, {});
+    const PipelineConfig& pipeline = config.pipeline;
+    const Schedule schedule =
+        generate(find_family(pipeline.schedule), {.ranks = pipeline.ranks,
+                                                  .microbatches = pipeline.microbatches,
+                                                  .chunks = pipeline.chunks});
+    const int stages = schedule.pipeline.stages();
+    const CostModel costs = resolve_costs(config.costs, pipeline.ranks, stages);
+    EXPECT_EQ(costs.stages.size(), static_cast<std::size_t>(stages));
+  }
+}
+
+TEST(Config, EveryChoiceOfATextIsOneThatCostsResolveWith) {
+  for (const ConfigKey& key : config_keys()) {
+    for (const std::string_view choice : key.choices) {
+      const Config config = load({key.dotted() + "=" + std::string(choice)});
+      EXPECT_EQ(resolve_costs(config.costs, 2, 2).stages.size(), 2U) << key.dotted() << choice;
+    }
+  }
+}
+
+TEST(Config, DescribesEveryKeyOnce) {
+  const std::string text = describe_config();
+  EXPECT_THAT(
+      text, HasSubstr("pipeline.ranks              devices in the pipeline\n"
+                      "                            a whole number from 1 to 100000; default 8\n"));
+  for (const ConfigKey& key : config_keys()) {
+    const std::size_t place = text.find("\n" + key.dotted() + " ");
+    EXPECT_TRUE(place != std::string::npos || text.starts_with(key.dotted())) << key.dotted();
+  }
+}
+
+}  // namespace
+}  // namespace dualpipe

@@ -1,0 +1,30 @@
+// What a trainer's author would write first: generate, prove, simulate, draw, run.
+
+#include <iostream>
+#include <memory>
+#include <vector>
+
+#include <render/terminal.h>
+#include <runtime/inproc_transport.h>
+#include <runtime/models/model.h>
+#include <runtime/train.h>
+#include <scheduler/compile.h>
+#include <scheduler/generate.h>
+#include <sim/simulate.h>
+#include <trace/metrics.h>
+
+int main() {
+  using namespace dualpipe;
+  const Program program =
+      compile_or_throw(generate(find_family("1f1b"), {.ranks = 1, .microbatches = 4}));
+  const Timeline predicted = simulate(program, resolve_costs({}, 1, 1));
+  std::cout << to_terminal(predicted);
+
+  const std::vector<std::unique_ptr<Transport>> transports = make_inproc_transports(1);
+  ModelOptions options;
+  options.microbatches = 4;
+  const TrainReport report =
+      train(program, *transports.front(), find_model("mlp").make(options), {.steps = 2});
+  std::cout << "loss " << report.loss.front() << " to " << report.loss.back() << "\n";
+  return measure(predicted).step_time == std::chrono::milliseconds(12) ? 0 : 1;
+}

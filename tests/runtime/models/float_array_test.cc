@@ -1,0 +1,57 @@
+#include "runtime/models/float_array.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <gtest/gtest.h>
+
+namespace dualpipe {
+namespace {
+
+TEST(FloatLayout, PlacesFollowEachOtherAndBeginOnCacheLines) {
+  FloatLayout layout;
+  const FloatRange first = layout.add(3);
+  const FloatRange second = layout.add(16);
+  const FloatRange third = layout.add(17);
+  EXPECT_EQ(first.offset, 0U);
+  EXPECT_EQ(first.size, 3U);
+  EXPECT_EQ(second.offset, 16U);
+  EXPECT_EQ(third.offset, 32U);
+  EXPECT_EQ(layout.size(), 64U);
+}
+
+TEST(FloatArray, IsZeroedAndAligned) {
+  FloatArray array(5);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(array.values().data()) % 64, 0U);
+  ASSERT_EQ(array.values().size(), 5U);
+  for (const float value : array.values()) {
+    EXPECT_EQ(value, 0.0F);
+  }
+}
+
+TEST(FloatRange, IsAViewOfItsPlace) {
+  FloatArray array(8);
+  const FloatRange range{.offset = 2, .size = 3};
+  range.in(array.values())[1] = 4.0F;
+  EXPECT_EQ(array.values()[3], 4.0F);
+  EXPECT_EQ(range.in(array.values()).size(), 3U);
+}
+
+TEST(FloatArray, BytesOfAMessageAreItsFloats) {
+  FloatArray array(2);
+  array.values()[1] = 1.5F;
+  const std::span<std::byte> bytes = std::as_writable_bytes(array.values());
+  EXPECT_EQ(as_floats(bytes)[1], 1.5F);
+  EXPECT_EQ(as_floats(std::span<const std::byte>(bytes)).size(), 2U);
+  EXPECT_TRUE(as_floats(std::span<std::byte>()).empty());
+}
+
+TEST(FloatArrayDeathTest, BytesThatAreNoWholeFloatsAreABug) {
+  std::array<std::byte, 6> bytes{};
+  EXPECT_DEATH(static_cast<void>(as_floats(std::span<std::byte>(bytes))), "holds_floats");
+}
+
+}  // namespace
+}  // namespace dualpipe

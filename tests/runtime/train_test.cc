@@ -1,0 +1,375 @@
+#include "runtime/train.h"
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "costs/error.h"
+#include "runtime/plain_run.h"
+#include "runtime/stage.h"
+#include "runtime/transport.h"
+#include "scheduler/compile.h"
+#include "scheduler/generate.h"
+#include "scheduler/program.h"
+#include "scheduler/schedule.h"
+#include "tests/support/all_ranks.h"
+#include "tests/support/schedules.h"
+#include "tests/support/toy_stage.h"
+#include "trace/timeline.h"
+
+namespace dualpipe {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAreArray;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+Program program_of(std::string_view family, int ranks, int microbatches) {
+  return compile_or_throw(
+      generate(find_family(family), {.ranks = ranks, .microbatches = microbatches}));
+}
+
+ToyModel model_of(const Program& program) {
+  return {.stages = program.pipeline().stages(),
+          .microbatches = program.pipeline().microbatches(),
+          .before = {}};
+}
+
+TrainOptions steps(int count, bool verify = false) {
+  TrainOptions options;
+  options.steps = count;
+  options.verify = verify;
+  options.op_timeout = seconds(30);
+  return options;
+}
+
+// Rank 0's report of a run that is expected to succeed; the other ranks' must be empty.
+TrainReport report_of(const Program& program, const StageFactory& make_stage,
+                      const TrainOptions& options) {
+  TrainReport first;
+  expect_success_on_all_ranks(program.pipeline().ranks(), [&](Transport& transport) {
+    TrainReport report = train(program, transport, make_stage, options);
+    if (transport.rank() == 0) {
+      first = std::move(report);
+    } else {
+      EXPECT_THAT(report.loss, IsEmpty());
+      EXPECT_THAT(report.timelines, IsEmpty());
+      EXPECT_FALSE(report.max_gradient_difference);
+    }
+  });
+  return first;
+}
+
+TEST(Train, LossesAreThoseOfThePlainRunStepByStep) {
+  for (const char* family : {"1f1b", "dualpipe", "dualpipev"}) {
+    const Program program = program_of(family, 2, 6);
+    const ToyModel model = model_of(program);
+    PlainRun plain(toy_factory(model), model.stages, model.microbatches);
+    std::vector<double> expected;
+    for (std::uint64_t step = 0; step < 4; ++step) {
+      plain.run(step);
+      plain.apply_gradients();
+      expected.push_back(plain.loss());
+    }
+    EXPECT_THAT(report_of(program, toy_factory(model), steps(4)).loss, ElementsAreArray(expected))
+        << family;
+  }
+}
+
+TEST(Train, ReportsATimelineOfEveryStep) {
+  const Program program = program_of("dualpipe", 2, 4);
+  std::vector<int> seen;
+  TrainOptions options = steps(3);
+  options.progress = [&](int step, double) { seen.push_back(step); };
+  const TrainReport report = report_of(program, toy_factory(model_of(program)), options);
+  EXPECT_THAT(seen, ElementsAreArray({0, 1, 2}));
+  ASSERT_EQ(report.timelines.size(), 3U);
+  ASSERT_EQ(report.step_time.size(), 3U);
+  EXPECT_EQ(report.tail_time.size(), 3U);
+  for (std::size_t step = 0; step < 3; ++step) {
+    const Timeline& timeline = report.timelines[step];
+    EXPECT_EQ(schedule_of(timeline), program.schedule());
+    EXPECT_EQ(report.step_time[step], makespan(timeline));
+    EXPECT_EQ(timeline.transfers.size(), program.messages().size());
+    EXPECT_THAT(timeline.stage_bytes,
+                ElementsAreArray({StageBytes{.activation = 100, .weight_operands = 100},
+                                  StageBytes{.activation = 101, .weight_operands = 101}}));
+    EXPECT_EQ(parse_timeline(to_json(timeline), "own"), timeline);
+  }
+  EXPECT_FALSE(report.max_gradient_difference);
+}
+
+TEST(Train, VerifiesThatGradientsAreThePlainRuns) {
+  for (const char* family : {"interleaved", "dualpipe"}) {
+    const Program program = program_of(family, 2, 4);
+    const TrainReport report = report_of(program, toy_factory(model_of(program)), steps(3, true));
+    EXPECT_EQ(report.max_gradient_difference, 0.0) << family;
+  }
+}
+
+// Rank 0 makes its own stage first and those of the plain run afterwards; the first one lies.
+double difference_with_a_first_stage_off_by(float error) {
+  const Program program = program_of("1f1b", 2, 2);
+  std::atomic<int> first_stages = 0;
+  class Lying final : public Stage {
+   public:
+    Lying(const ToyModel& model, float error) : honest_(model, 0), error_(error) {}
+    [[nodiscard]] std::size_t input_bytes() const override { return honest_.input_bytes(); }
+    [[nodiscard]] std::size_t output_bytes() const override { return honest_.output_bytes(); }
+    [[nodiscard]] std::size_t parameter_count() const override { return ToyStage::width; }
+    [[nodiscard]] std::int64_t activation_bytes() const override { return 0; }
+    void allocate(int slots) override { honest_.allocate(slots); }
+    void forward(const StageOp& op, std::span<const std::byte> input,
+                 std::span<std::byte> output) override {
+      honest_.forward(op, input, output);
+    }
+    [[nodiscard]] double loss(const StageOp& op) const override { return honest_.loss(op); }
+    void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
+                        std::span<std::byte> input_gradient) override {
+      honest_.backward_input(op, output_gradient, input_gradient);
+    }
+    void backward_weight(const StageOp& op, std::span<float> gradient) override {
+      honest_.backward_weight(op, gradient);
+      gradient[3] = op.microbatch == 1 ? gradient[3] + error_ : gradient[3];
+    }
+    void apply_gradient(std::span<const float> gradient) override {
+      honest_.apply_gradient(gradient);
+    }
+
+   private:
+    ToyStage honest_;
+    float error_;
+  };
+  const ToyModel model = model_of(program);
+  const StageFactory make_stage = [&](int stage) -> std::unique_ptr<Stage> {
+    if (stage == 0 && first_stages++ == 0) {
+      return std::make_unique<Lying>(model, error);
+    }
+    return std::make_unique<ToyStage>(model, stage);
+  };
+  return report_of(program, make_stage, steps(1, true)).max_gradient_difference.value_or(-1.0);
+}
+
+TEST(Train, VerificationFindsAWrongGradient) {
+  EXPECT_NEAR(difference_with_a_first_stage_off_by(64.0F), 64.0, 0.01);
+  EXPECT_EQ(difference_with_a_first_stage_off_by(std::numeric_limits<float>::quiet_NaN()),
+            std::numeric_limits<double>::infinity());
+}
+
+std::vector<std::optional<RankFailure>> failures_when(const Program& program, const ToyModel& model,
+                                                      const TrainOptions& options) {
+  return on_all_ranks(program.pipeline().ranks(), [&](Transport& transport) {
+    static_cast<void>(train(program, transport, toy_factory(model), options));
+  });
+}
+
+TEST(Train, AStageThatThrowsEndsAllRanksNamingTheOp) {
+  for (const std::string bad : {"2F1", "1B3", "0F0", "(0F3;3B1)OVERLAP_F_B"}) {
+    const Program program =
+        program_of(bad.front() == '(' ? "dualpipev" : "1f1b", bad.front() == '(' ? 2 : 4, 4);
+    ToyModel model = model_of(program);
+    model.before = [&](const std::string& call) {
+      if (call == bad) {
+        throw std::runtime_error("out of ideas");
+      }
+    };
+    for (const auto& failure : failures_when(program, model, steps(2))) {
+      ASSERT_TRUE(failure) << bad;
+      EXPECT_EQ(failure->code, ExitCode::callback);
+      EXPECT_THAT(failure->message, AllOf(HasSubstr(bad + " failed: out of ideas"),
+                                          HasSubstr("step 0"), HasSubstr("rank ")));
+    }
+  }
+}
+
+TEST(Train, AnOptimizerThatThrowsEndsAllRanksNamingItsStage) {
+  const Program program = program_of("gpipe", 3, 2);
+  ToyModel model = model_of(program);
+  model.before = [](const std::string& call) {
+    if (call == "optimizer of stage 1") {
+      throw std::runtime_error("out of ideas");
+    }
+  };
+  for (const auto& failure : failures_when(program, model, steps(1))) {
+    ASSERT_TRUE(failure);
+    EXPECT_EQ(failure->code, ExitCode::callback);
+    EXPECT_THAT(failure->message, HasSubstr("the optimizer of stage 1 failed: out of ideas"));
+  }
+}
+
+// The optimizer must not run on any rank in a step that failed on one.
+TEST(Train, AFailedStepLeavesTheParametersAsTheyWere) {
+  const Program program = program_of("1f1b", 3, 3);
+  std::atomic<int> last_backwards = 0;
+  std::atomic<int> optimizers = 0;
+  ToyModel model = model_of(program);
+  model.before = [&](const std::string& call) {
+    optimizers += call.starts_with("optimizer") ? 1 : 0;
+    if (call == "0B2" && ++last_backwards == 2) {  // the last op of all, in the second step
+      throw std::runtime_error("out of ideas");
+    }
+  };
+  for (const auto& failure : failures_when(program, model, steps(3))) {
+    EXPECT_TRUE(failure);
+  }
+  EXPECT_EQ(optimizers, 3);
+}
+
+// Lets one call block until the others have given up, so that no test depends on how long things
+// take.
+class Gate {
+ public:
+  void open() {
+    const std::scoped_lock lock(mutex_);
+    is_open_ = true;
+    opened_.notify_all();
+  }
+  void pass() {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(opened_.wait_for(lock, seconds(60), [&] { return is_open_; }));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable opened_;
+  bool is_open_ = false;
+};
+
+TEST(Train, AStageThatBlocksMakesTheOthersTimeOutNamingItsRank) {
+  const Program program = program_of("1f1b", 3, 3);
+  Gate gate;
+  ToyModel model = model_of(program);
+  model.before = [&](const std::string& call) {
+    if (call == "2F1") {
+      gate.pass();
+    }
+  };
+  TrainOptions options = steps(1);
+  options.op_timeout = milliseconds(200);
+  const auto begin = std::chrono::steady_clock::now();
+  const auto failures = on_all_ranks(3, [&](Transport& transport) {
+    try {
+      static_cast<void>(train(program, transport, toy_factory(model), options));
+    } catch (const Error&) {
+      gate.open();
+      throw;
+    }
+  });
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, seconds(20));
+  for (const auto& failure : failures) {
+    ASSERT_TRUE(failure);
+    EXPECT_EQ(failure->code, ExitCode::timeout);
+    EXPECT_THAT(failure->message,
+                AllOf(HasSubstr("has waited longer than 0.2 s"), HasSubstr("rank 2 is inside 2F1"),
+                      HasSubstr("no cycle; suspect rank 2")));
+  }
+}
+
+// A rank that gives up while receives are posted must keep their memory until it has told the
+// others. The last stage's first forward fails; while its rank lets go of the stage, the rank
+// before sends the next activation.
+TEST(Train, BuffersOutliveTheAbort) {
+  const Program program = program_of("gpipe", 2, 4);
+  const ToyModel model = model_of(program);
+  struct {
+    Gate leaving;
+    Gate sent;
+  } gates;
+  class Slow final : public Stage {
+   public:
+    Slow(Gate& leaving, Gate& sent) : leaving_(leaving), sent_(sent) {}
+    Slow(const Slow&) = delete;
+    Slow& operator=(const Slow&) = delete;
+    ~Slow() override {
+      leaving_.open();
+      sent_.pass();
+    }
+    [[nodiscard]] std::size_t input_bytes() const override { return 20; }
+    [[nodiscard]] std::size_t output_bytes() const override { return 0; }
+    [[nodiscard]] std::size_t parameter_count() const override { return 0; }
+    [[nodiscard]] std::int64_t activation_bytes() const override { return 0; }
+    void allocate(int) override {}
+    void forward(const StageOp&, std::span<const std::byte>, std::span<std::byte>) override {
+      throw std::runtime_error("out of ideas");
+    }
+    [[nodiscard]] double loss(const StageOp&) const override { return 0.0; }
+    void backward_input(const StageOp&, std::span<const std::byte>, std::span<std::byte>) override {
+    }
+    void backward_weight(const StageOp&, std::span<float>) override {}
+    void apply_gradient(std::span<const float>) override {}
+
+   private:
+    Gate& leaving_;
+    Gate& sent_;
+  };
+  const auto failures = on_all_ranks(2, [&](Transport& transport) {
+    if (transport.rank() == 1) {
+      static_cast<void>(train(
+          program, transport,
+          [&](int) { return std::make_unique<Slow>(gates.leaving, gates.sent); }, steps(1)));
+      return;
+    }
+    try {
+      ToyModel first = model;
+      first.before = [&](const std::string& call) {
+        if (call == "0F1") {
+          gates.leaving.pass();
+        } else if (call == "0F2") {  // The result of 0F1 has arrived.
+          gates.sent.open();
+        }
+      };
+      static_cast<void>(train(program, transport, toy_factory(first), steps(1)));
+    } catch (const Error&) {
+      gates.sent.open();
+      throw;
+    }
+  });
+  for (const auto& failure : failures) {
+    ASSERT_TRUE(failure);
+    EXPECT_EQ(failure->code, ExitCode::callback);
+  }
+}
+
+TEST(Train, AStageThatCannotBeMadeEndsAllRanks) {
+  const Program program = program_of("gpipe", 2, 2);
+  const ToyModel model = model_of(program);
+  std::atomic<int> ended = 0;
+  static_cast<void>(on_all_ranks(2, [&](Transport& transport) {
+    try {
+      static_cast<void>(train(
+          program, transport,
+          [&](int stage) -> std::unique_ptr<Stage> {
+            if (stage == 1) {
+              throw std::runtime_error("no memory for stage 1");
+            }
+            return std::make_unique<ToyStage>(model, stage);
+          },
+          steps(1)));
+    } catch (const std::exception& error) {
+      EXPECT_THAT(error.what(), HasSubstr("no memory for stage 1"));
+      ++ended;
+    }
+  }));
+  EXPECT_EQ(ended, 2);
+}
+
+}  // namespace
+}  // namespace dualpipe

@@ -1,0 +1,114 @@
+#include "scheduler/file.h"
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "costs/error.h"
+#include "tests/support/refusal.h"
+
+namespace dualpipe {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+
+namespace fs = std::filesystem;
+
+class File : public testing::Test {
+ protected:
+  void SetUp() override {
+    const testing::TestInfo* test = testing::UnitTest::GetInstance()->current_test_info();
+    folder_ = fs::path(testing::TempDir()) /
+              ("dualpipe_file_" + std::string(test->name()) + "_" + std::to_string(::getpid()));
+    fs::create_directory(folder_);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  [[nodiscard]] std::string path(const std::string& name) const { return folder_ / name; }
+  [[nodiscard]] std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const fs::directory_entry& entry : fs::directory_iterator(folder_)) {
+      names.push_back(entry.path().filename());
+    }
+    return names;
+  }
+
+  fs::path folder_;
+};
+
+std::string refusal_of_reading(const std::string& path) {
+  return refusal(ExitCode::input_output, [&] { return read_file(path); });
+}
+
+std::string refusal_of_writing(const std::string& path) {
+  return refusal(ExitCode::input_output, [&] {
+    write_file(path, "new");
+    return 0;
+  });
+}
+
+TEST_F(File, ReadsBackWhatWasWritten) {
+  std::string content(200'000, 'x');
+  content += std::string("\0\r\n", 3);
+  write_file(path("a.txt"), content);
+  EXPECT_EQ(read_file(path("a.txt")), content);
+  write_file(path("a.txt"), "shorter");
+  EXPECT_EQ(read_file(path("a.txt")), "shorter");
+  write_file(path("a.txt"), "");
+  EXPECT_EQ(read_file(path("a.txt")), "");
+  EXPECT_THAT(names(), ElementsAre("a.txt"));
+}
+
+TEST_F(File, SaysWhichFileCannotBeReadAndWhy) {
+  EXPECT_THAT(refusal_of_reading(path("none.csv")),
+              AllOf(HasSubstr("cannot read '" + path("none.csv") + "'"),
+                    HasSubstr("No such file or directory")));
+  EXPECT_THAT(refusal_of_reading(folder_), HasSubstr("Is a directory"));
+}
+
+TEST_F(File, SaysWhichFileCannotBeWrittenAndWhy) {
+  const std::string nowhere = path("no/such/folder.svg");
+  EXPECT_THAT(refusal_of_writing(nowhere), AllOf(HasSubstr("cannot write '" + nowhere + "'"),
+                                                 HasSubstr("No such file or directory")));
+  EXPECT_THAT(refusal_of_writing(folder_), HasSubstr("Is a directory"));
+}
+
+TEST_F(File, AFailureLeavesTheOldFileAndNothingElse) {
+  fs::create_directory(path("a"));
+  std::ofstream(path("a/kept")) << "old";
+  EXPECT_THAT(refusal_of_writing(path("a")), HasSubstr("cannot write"));
+  EXPECT_EQ(read_file(path("a/kept")), "old");
+  EXPECT_THAT(names(), ElementsAre("a"));
+}
+
+TEST_F(File, WritesIntoAPipeInsteadOfReplacingIt) {
+  const std::string pipe = path("pipe");
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::fstream both_ends(pipe, std::ios::in | std::ios::out);  // so that nobody waits for a reader
+  write_file(pipe, "through\n");
+  std::string line;
+  std::getline(both_ends, line);
+  EXPECT_EQ(line, "through");
+  EXPECT_TRUE(fs::is_fifo(pipe));
+}
+
+// What a link points to is what is meant.
+TEST_F(File, WritesThroughALink) {
+  write_file(path("real"), "old");
+  fs::create_symlink(path("real"), path("link"));
+  write_file(path("link"), "new");
+  EXPECT_TRUE(fs::is_symlink(path("link")));
+  EXPECT_EQ(read_file(path("real")), "new");
+}
+
+}  // namespace
+}  // namespace dualpipe

@@ -1,0 +1,56 @@
+#include "tests/support/schedules.h"
+
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "scheduler/file.h"
+#include "scheduler/text.h"
+
+namespace dualpipe {
+
+Schedule written(std::string_view text) {
+  return parse_schedule(text, "test");
+}
+
+std::vector<Slot> slots_of(std::string_view text) {
+  std::istringstream words{std::string(text)};
+  std::vector<Slot> slots;
+  for (std::string word; words >> word;) {
+    slots.push_back(parse_slot(word));
+  }
+  return slots;
+}
+
+std::string golden(const std::string& name) {
+  return read_file(std::string(TESTS_DIR) + "/golden/" + name);
+}
+
+std::vector<Shape> supported_shapes(const Family& family, const ShapeBounds& bounds) {
+  std::vector<Shape> shapes;
+  const int chunks_max = has_chunks(family) ? bounds.chunks : 1;
+  for (int ranks = 1; ranks <= bounds.ranks; ++ranks) {
+    for (int microbatches = 1; microbatches <= bounds.microbatches; ++microbatches) {
+      for (int chunks = 1; chunks <= chunks_max; ++chunks) {
+        const Shape shape{.ranks = ranks, .microbatches = microbatches, .chunks = chunks};
+        if (family.supports(shape)) {
+          shapes.push_back(shape);
+        }
+      }
+    }
+  }
+  return shapes;
+}
+
+std::string to_string(const Family& family, const Shape& shape) {
+  return std::string(family.name) + ", " + std::to_string(shape.ranks) + " ranks, " +
+         std::to_string(shape.microbatches) + " microbatches, " + std::to_string(shape.chunks) +
+         " chunks";
+}
+
+bool has_chunks(const Family& family) {
+  return family.name == "interleaved";
+}
+
+}  // namespace dualpipe

@@ -1,0 +1,204 @@
+#include "trace/calibrate.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <map>
+#include <tuple>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "costs/cost_model.h"
+#include "costs/error.h"
+#include "scheduler/op.h"
+#include "scheduler/schedule.h"
+#include "trace/timeline.h"
+
+namespace dualpipe {
+namespace {
+
+class Mean {
+ public:
+  void add(double value) {
+    sum_ += value;
+    ++count_;
+  }
+  [[nodiscard]] bool empty() const { return count_ == 0; }
+  [[nodiscard]] double value() const { return empty() ? 0.0 : sum_ / count_; }
+
+ private:
+  double sum_ = 0.0;
+  int count_ = 0;
+};
+
+struct StageMeans {
+  Mean forward;
+  Mean backward;  // whole
+  Mean input;
+  Mean weight;
+  Mean saved;  // by overlapping, per pair that this stage is in
+};
+
+struct StageTimes {
+  double forward = 0.0;
+  double input = 0.0;
+  double weight = 0.0;
+};
+
+double nanoseconds(const Span& span) {
+  return static_cast<double>(span.duration().count());
+}
+
+void add_op(const Span& span, StageMeans& stage) {
+  switch (span.slot.front().kind) {
+    case OpKind::forward:
+      stage.forward.add(nanoseconds(span));
+      break;
+    case OpKind::backward:
+      stage.backward.add(nanoseconds(span));
+      break;
+    case OpKind::backward_input:
+      stage.input.add(nanoseconds(span));
+      break;
+    case OpKind::backward_weight:
+      stage.weight.add(nanoseconds(span));
+      break;
+  }
+}
+
+// The input half's part of a whole backward, as far as any stage shows it.
+double input_share(const std::vector<StageMeans>& stages) {
+  Mean share;
+  for (const StageMeans& stage : stages) {
+    const double both = stage.input.value() + stage.weight.value();
+    if (!stage.input.empty() && !stage.weight.empty() && both > 0.0) {
+      share.add(stage.input.value() / both);
+    }
+  }
+  constexpr double evenly = 0.5;
+  return share.empty() ? evenly : share.value();
+}
+
+StageTimes times_of(const StageMeans& means, double share, std::size_t stage) {
+  const bool halves = !means.input.empty() && !means.weight.empty();
+  if (means.forward.empty() || (means.backward.empty() && !halves)) {
+    throw Error(ExitCode::infeasible,
+                fmt::format("stage {} shows no {} of its own, only overlapped ones or none; "
+                            "calibrate from a schedule that runs them apart, such as 1f1b",
+                            stage, means.forward.empty() ? "forward" : "backward"));
+  }
+  StageTimes times{.forward = means.forward.value(), .input = 0.0, .weight = 0.0};
+  // Whole backwards are the most frequent where there are both, and then decide the sum.
+  const double whole =
+      means.backward.empty() ? means.input.value() + means.weight.value() : means.backward.value();
+  const double own_share =
+      halves ? means.input.value() / std::max(1.0, means.input.value() + means.weight.value())
+             : share;
+  times.input = whole * own_share;
+  times.weight = whole - times.input;
+  return times;
+}
+
+void add_savings(const Timeline& timeline, const std::vector<StageTimes>& times,
+                 std::vector<StageMeans>& means) {
+  for (const std::vector<Span>& spans : timeline.ranks) {
+    for (const Span& span : spans) {
+      if (span.slot.is_pair()) {
+        const std::size_t forward = static_cast<std::size_t>(span.slot.front().stage);
+        const std::size_t backward = static_cast<std::size_t>(span.slot.back().stage);
+        const double apart =
+            times[forward].forward + times[backward].input + times[backward].weight;
+        means[forward].saved.add(apart - nanoseconds(span));
+        means[backward].saved.add(apart - nanoseconds(span));
+      }
+    }
+  }
+}
+
+// Median over the transfers that found their receiver waiting.
+double transfer_time(const Timeline& timeline) {
+  // When each rank had finished what came before the slot that reads a value.
+  std::map<std::tuple<int, Value>, Time> free_since;
+  for (std::size_t rank = 0; rank < timeline.ranks.size(); ++rank) {
+    Time end{};
+    for (const Span& span : timeline.ranks[rank]) {
+      for (const Op& op : span.slot) {
+        for (const Value& value : reads(op, timeline.pipeline.stages())) {
+          free_since[{static_cast<int>(rank), value}] = end;
+        }
+      }
+      end = span.end;
+    }
+  }
+  std::vector<double> times;
+  for (const Transfer& transfer : timeline.transfers) {
+    const auto found = free_since.find({transfer.destination, transfer.value});
+    if (found != free_since.end() && found->second <= transfer.begin) {
+      times.push_back(static_cast<double>((transfer.end - transfer.begin).count()));
+    }
+  }
+  if (times.empty()) {
+    return 0.0;
+  }
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle;
+}
+
+std::vector<StageMeans> means_of(const Timeline& timeline) {
+  std::vector<StageMeans> means(static_cast<std::size_t>(timeline.pipeline.stages()));
+  for (const std::vector<Span>& spans : timeline.ranks) {
+    for (const Span& span : spans) {
+      if (!span.slot.is_pair()) {
+        add_op(span, means[static_cast<std::size_t>(span.slot.front().stage)]);
+      }
+    }
+  }
+  return means;
+}
+
+}  // namespace
+
+CostConfig calibrate(const Timeline& timeline) {
+  std::vector<StageMeans> means = means_of(timeline);
+  const double share = input_share(means);
+  std::vector<StageTimes> times;
+  for (std::size_t stage = 0; stage < means.size(); ++stage) {
+    times.push_back(times_of(means[stage], share, stage));
+  }
+  add_savings(timeline, times, means);
+
+  CostConfig config;
+  config.unit = "ns";
+  config.per = "stage";
+  config.forward.values.clear();
+  config.backward_input.values.clear();
+  config.backward_weight.values.clear();
+  std::vector<double> overlapped;
+  bool pairs = false;
+  for (std::size_t stage = 0; stage < means.size(); ++stage) {
+    const StageTimes& one = times[stage];
+    config.forward.values.push_back(one.forward);
+    config.backward_input.values.push_back(one.input);
+    config.backward_weight.values.push_back(one.weight);
+    const double backward = one.input + one.weight;
+    pairs = pairs || !means[stage].saved.empty();
+    overlapped.push_back(std::max(one.forward + backward - means[stage].saved.value(),
+                                  std::max(one.forward, backward)));
+  }
+  if (pairs) {
+    config.overlapped = CostValue(overlapped, "");
+  }
+  config.p2p = transfer_time(timeline);
+  if (!timeline.stage_bytes.empty()) {
+    config.activation_bytes.values.clear();
+    config.weight_operand_bytes.values.clear();
+    for (const StageBytes& bytes : timeline.stage_bytes) {
+      config.activation_bytes.values.push_back(static_cast<double>(bytes.activation));
+      config.weight_operand_bytes.values.push_back(static_cast<double>(bytes.weight_operands));
+    }
+  }
+  return config;
+}
+
+}  // namespace dualpipe

@@ -1,0 +1,152 @@
+#include "trace/metrics.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "costs/cost_model.h"
+#include "scheduler/op.h"
+#include "scheduler/pipeline.h"
+#include "scheduler/pipeline_json.h"
+#include "scheduler/schedule.h"
+#include "trace/timeline.h"
+
+namespace dualpipe {
+namespace {
+
+double ratio(Time part, Time whole) {
+  return whole.count() == 0
+             ? 0.0
+             : static_cast<double>(part.count()) / static_cast<double>(whole.count());
+}
+
+// Walks one rank's spans in order and keeps count of what is alive. Slots of a rank do not overlap,
+// so what a slot adds at its begin comes before what it frees at its end, and order is all it
+// takes.
+class MemoryCount {
+ public:
+  explicit MemoryCount(const std::vector<StageBytes>& bytes) : bytes_(bytes) {}
+
+  void run(const Slot& slot) {
+    for (const Op& op : slot) {
+      if (op.kind == OpKind::forward) {
+        ++activations_;
+        alive_ += bytes_of(op).activation;
+      }
+    }
+    peak_activations_ = std::max(peak_activations_, activations_);
+    peak_bytes_ = std::max(peak_bytes_, alive_);
+    for (const Op& op : slot) {
+      switch (op.kind) {
+        case OpKind::forward:
+          break;
+        case OpKind::backward:
+          --activations_;
+          alive_ -= bytes_of(op).activation;
+          break;
+        case OpKind::backward_input:
+          alive_ += bytes_of(op).weight_operands - bytes_of(op).activation;
+          break;
+        case OpKind::backward_weight:
+          --activations_;
+          alive_ -= bytes_of(op).weight_operands;
+          break;
+      }
+    }
+    peak_bytes_ = std::max(peak_bytes_, alive_);
+  }
+
+  [[nodiscard]] int peak_activations() const { return peak_activations_; }
+  [[nodiscard]] std::int64_t peak_bytes() const { return peak_bytes_; }
+
+ private:
+  [[nodiscard]] StageBytes bytes_of(const Op& op) const {
+    return bytes_.empty() ? StageBytes{} : bytes_[static_cast<std::size_t>(op.stage)];
+  }
+
+  const std::vector<StageBytes>& bytes_;
+  int activations_ = 0;
+  int peak_activations_ = 0;
+  std::int64_t alive_ = 0;
+  std::int64_t peak_bytes_ = 0;
+};
+
+RankMetrics measure_rank(const std::vector<Span>& spans, const Timeline& timeline) {
+  RankMetrics metrics;
+  MemoryCount memory(timeline.stage_bytes);
+  for (const Span& span : spans) {
+    metrics.busy += span.duration();
+    memory.run(span.slot);
+  }
+  if (!spans.empty()) {
+    metrics.begin = spans.front().begin;
+    metrics.end = spans.back().end;
+  }
+  metrics.peak_activations = memory.peak_activations();
+  metrics.peak_bytes = memory.peak_bytes();
+  return metrics;
+}
+
+}  // namespace
+
+Metrics measure(const Timeline& timeline) {
+  Metrics metrics;
+  metrics.step_time = makespan(timeline);
+  Time busy{};
+  for (const std::vector<Span>& spans : timeline.ranks) {
+    RankMetrics rank = measure_rank(spans, timeline);
+    rank.idle = metrics.step_time - rank.busy;
+    rank.bubble_ratio = ratio(rank.idle, metrics.step_time);
+    metrics.longest_rank_time = std::max(metrics.longest_rank_time, rank.end - rank.begin);
+    busy += rank.busy;
+    metrics.ranks.push_back(rank);
+  }
+  const Time whole = metrics.step_time * static_cast<std::int64_t>(metrics.ranks.size());
+  metrics.bubble_ratio = ratio(whole - busy, whole);
+  return metrics;
+}
+
+std::string to_json(const Metrics& metrics, const Pipeline& pipeline) {
+  nlohmann::ordered_json document;
+  document["schema_version"] = schema_version;
+  document["schedule"] = {{"name", pipeline.name},
+                          {"ranks", pipeline.ranks()},
+                          {"stages", pipeline.stages()},
+                          {"microbatches", pipeline.microbatches()},
+                          {"chunks", pipeline.placement.chunks()},
+                          {"directions", pipeline.placement.directions()}};
+  document["step_time"] = metrics.step_time.count();
+  document["longest_rank_time"] = metrics.longest_rank_time.count();
+  document["bubble_ratio"] = metrics.bubble_ratio;
+  document["ranks"] = nlohmann::ordered_json::array();
+  for (std::size_t rank = 0; rank < metrics.ranks.size(); ++rank) {
+    const RankMetrics& one = metrics.ranks[rank];
+    document["ranks"].push_back({{"rank", rank},
+                                 {"begin", one.begin.count()},
+                                 {"end", one.end.count()},
+                                 {"busy", one.busy.count()},
+                                 {"idle", one.idle.count()},
+                                 {"bubble_ratio", one.bubble_ratio},
+                                 {"peak_activations", one.peak_activations},
+                                 {"peak_bytes", one.peak_bytes}});
+  }
+  return document.dump() + "\n";
+}
+
+std::string to_csv(const Metrics& metrics) {
+  std::string text = "rank,begin,end,busy,idle,bubble_ratio,peak_activations,peak_bytes\n";
+  for (std::size_t rank = 0; rank < metrics.ranks.size(); ++rank) {
+    const RankMetrics& one = metrics.ranks[rank];
+    text += fmt::format("{},{},{},{},{},{},{},{}\n", rank, one.begin.count(), one.end.count(),
+                        one.busy.count(), one.idle.count(), one.bubble_ratio, one.peak_activations,
+                        one.peak_bytes);
+  }
+  return text;
+}
+
+}  // namespace dualpipe

@@ -1,0 +1,244 @@
+#include "trace/timeline.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "costs/error.h"
+#include "scheduler/op.h"
+#include "scheduler/pipeline_json.h"
+#include "scheduler/schedule.h"
+
+namespace dualpipe {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view activation_name = "activation";
+constexpr std::string_view gradient_name = "gradient";
+constexpr std::int64_t time_max = std::int64_t{1} << 60;  // 36 years, far from overflow
+
+std::int64_t to_int64(const JsonReader& reader, const json& value, const char* key) {
+  if (!value.is_number_integer() || value < 0 || value > time_max) {
+    reader.refuse(key, fmt::format("expected whole nanoseconds or bytes from 0 to {}, found {}",
+                                   time_max, value.is_primitive() ? value.dump() : "a list"));
+  }
+  return value.get<std::int64_t>();
+}
+
+void expect_list(const JsonReader& reader, const json& value, const char* key, std::size_t length) {
+  if (!value.is_array() || value.size() != length) {
+    reader.refuse(key, fmt::format("expected lists of {}, found {}", length,
+                                   value.is_array() ? fmt::format("one of {}", value.size())
+                                                    : std::string(value.type_name())));
+  }
+}
+
+Span parse_span(const JsonReader& reader, const json& row, const Timeline& timeline) {
+  expect_list(reader, row, "ranks", 3);
+  if (!row[0].is_string()) {
+    reader.refuse("ranks", "expected spans such as [\"0F0\",0,1000]");
+  }
+  Span span;
+  try {
+    span.slot = parse_slot(row[0].get_ref<const std::string&>());
+  } catch (const Error& error) {
+    reader.refuse("ranks", error.what());
+  }
+  for (const Op& op : span.slot) {
+    if (op.stage >= timeline.pipeline.stages() ||
+        op.microbatch >= timeline.pipeline.microbatches()) {
+      reader.refuse("ranks", to_string(op) + " is outside the document's stages and microbatches");
+    }
+  }
+  span.begin = Time(to_int64(reader, row[1], "ranks"));
+  span.end = Time(to_int64(reader, row[2], "ranks"));
+  return span;
+}
+
+void parse_spans(const JsonReader& reader, Timeline& timeline) {
+  for (const json& row : reader.list("ranks")) {
+    if (!row.is_array()) {
+      reader.refuse("ranks", "expected a list of spans for each rank");
+    }
+    std::vector<Span>& spans = timeline.ranks.emplace_back();
+    Time previous{};
+    for (const json& value : row) {
+      spans.push_back(parse_span(reader, value, timeline));
+      if (spans.back().begin < previous || spans.back().end < spans.back().begin) {
+        reader.refuse("ranks",
+                      fmt::format("rank {}: {} overlaps what is before it, or ends before "
+                                  "it begins",
+                                  timeline.ranks.size() - 1, to_string(spans.back().slot)));
+      }
+      previous = spans.back().end;
+    }
+  }
+}
+
+Transfer parse_transfer(const JsonReader& reader, const json& row, const Pipeline& pipeline) {
+  expect_list(reader, row, "transfers", 7);
+  Transfer transfer;
+  if (row[0] == gradient_name) {
+    transfer.value.kind = ValueKind::input_gradient;
+  } else if (row[0] != activation_name) {
+    reader.refuse("transfers", "expected \"activation\" or \"gradient\" first");
+  }
+  const std::vector<int> numbers =
+      reader.integers(json(std::vector<json>(row.begin() + 1, row.begin() + 5)), "transfers");
+  transfer.value.stage = numbers[0];
+  transfer.value.microbatch = numbers[1];
+  transfer.source = numbers[2];
+  transfer.destination = numbers[3];
+  transfer.begin = Time(to_int64(reader, row[5], "transfers"));
+  transfer.end = Time(to_int64(reader, row[6], "transfers"));
+  if (transfer.value.stage >= pipeline.stages() ||
+      transfer.value.microbatch >= pipeline.microbatches() || transfer.source >= pipeline.ranks() ||
+      transfer.destination >= pipeline.ranks()) {
+    reader.refuse("transfers",
+                  fmt::format("{} from rank {} to rank {} is outside the document's "
+                              "stages, microbatches and ranks",
+                              to_string(transfer.value), transfer.source, transfer.destination));
+  }
+  if (transfer.end < transfer.begin) {
+    reader.refuse("transfers", to_string(transfer.value) + " arrives before it is sent");
+  }
+  return transfer;
+}
+
+void check_ranks(const JsonReader& reader, const Pipeline& pipeline) {
+  if (pipeline.placement.rank_of_stage.empty() || pipeline.stages() == 0 || pipeline.ranks() == 0) {
+    reader.refuse("placement", "expected at least one direction, stage and rank");
+  }
+  for (const std::vector<int>& rank_of : pipeline.placement.rank_of_stage) {
+    if (*std::max_element(rank_of.begin(), rank_of.end()) >= pipeline.ranks()) {
+      reader.refuse("placement", fmt::format("expected ranks below {}", pipeline.ranks()));
+    }
+  }
+  for (const int direction : pipeline.direction) {
+    if (direction >= pipeline.placement.directions()) {
+      reader.refuse("direction",
+                    fmt::format("expected numbers below {}", pipeline.placement.directions()));
+    }
+  }
+}
+
+void append_spans(std::string& text, const std::vector<Span>& spans) {
+  const char* separator = "";
+  for (const Span& span : spans) {
+    text += fmt::format("{}[\"{}\",{},{}]", separator, to_string(span.slot), span.begin.count(),
+                        span.end.count());
+    separator = ",";
+  }
+}
+
+void append_transfer(std::string& text, const Transfer& transfer) {
+  text +=
+      fmt::format("[\"{}\",{},{},{},{},{},{}]",
+                  transfer.value.kind == ValueKind::activation ? activation_name : gradient_name,
+                  transfer.value.stage, transfer.value.microbatch, transfer.source,
+                  transfer.destination, transfer.begin.count(), transfer.end.count());
+}
+
+}  // namespace
+
+Time makespan(const Timeline& timeline) {
+  Time begin = Time::max();
+  Time end{};
+  for (const std::vector<Span>& spans : timeline.ranks) {
+    if (!spans.empty()) {
+      begin = std::min(begin, spans.front().begin);
+      end = std::max(end, spans.back().end);
+    }
+  }
+  return begin == Time::max() ? Time{} : end - begin;
+}
+
+Schedule schedule_of(const Timeline& timeline) {
+  Schedule schedule{.pipeline = timeline.pipeline, .ranks = {}};
+  for (const std::vector<Span>& spans : timeline.ranks) {
+    std::vector<Slot>& slots = schedule.ranks.emplace_back();
+    for (const Span& span : spans) {
+      slots.push_back(span.slot);
+    }
+  }
+  return schedule;
+}
+
+std::string to_json(const Timeline& timeline) {
+  std::string text =
+      fmt::format("{{\"schema_version\":{},\"kind\":\"timeline\",{}\"stage_bytes\":[",
+                  schema_version, pipeline_members(timeline.pipeline));
+  const char* separator = "";
+  for (const StageBytes& bytes : timeline.stage_bytes) {
+    text += fmt::format("{}[{},{}]", separator, bytes.activation, bytes.weight_operands);
+    separator = ",";
+  }
+  text += "],\n\"ranks\":[";
+  separator = "\n[";
+  for (const std::vector<Span>& spans : timeline.ranks) {
+    text += separator;
+    append_spans(text, spans);
+    separator = "],\n[";
+  }
+  text += "]],\n\"transfers\":[";
+  separator = "\n";
+  for (const Transfer& transfer : timeline.transfers) {
+    text += separator;
+    append_transfer(text, transfer);
+    separator = ",\n";
+  }
+  return text + "]}\n";
+}
+
+bool is_timeline(std::string_view text) {
+  constexpr std::string_view space = " \t\r\n";
+  const std::size_t first = text.find_first_not_of(space);
+  if (first == std::string_view::npos || text[first] != '{') {
+    return false;
+  }
+  // A key that schedules do not have. Inside a longer string its quotes would be escaped, and no
+  // colon follows a string that is a value.
+  constexpr std::string_view key = "\"stage_bytes\"";
+  for (std::size_t at = text.find(key); at != std::string_view::npos; at = text.find(key, at + 1)) {
+    const std::size_t next = text.find_first_not_of(space, at + key.size());
+    if (next != std::string_view::npos && text[next] == ':') {
+      return true;
+    }
+  }
+  return false;
+}
+
+Timeline parse_timeline(std::string_view text, const std::string& origin) {
+  const json document = parse_document(text, origin);
+  const JsonReader reader(document, origin);
+  if (reader.string("kind") != "timeline") {
+    reader.refuse("kind", "expected \"timeline\"");
+  }
+  Timeline timeline;
+  timeline.pipeline = parse_pipeline_members(reader);
+  timeline.pipeline.placement.ranks = static_cast<int>(reader.list("ranks").size());
+  check_ranks(reader, timeline.pipeline);
+  parse_spans(reader, timeline);
+  for (const json& row : reader.list("stage_bytes")) {
+    expect_list(reader, row, "stage_bytes", 2);
+    timeline.stage_bytes.push_back({.activation = to_int64(reader, row[0], "stage_bytes"),
+                                    .weight_operands = to_int64(reader, row[1], "stage_bytes")});
+  }
+  if (!timeline.stage_bytes.empty() &&
+      timeline.stage_bytes.size() != static_cast<std::size_t>(timeline.pipeline.stages())) {
+    reader.refuse("stage_bytes", "expected one entry per stage, or none");
+  }
+  for (const json& value : reader.list("transfers")) {
+    timeline.transfers.push_back(parse_transfer(reader, value, timeline.pipeline));
+  }
+  return timeline;
+}
+
+}  // namespace dualpipe
