@@ -1,5 +1,6 @@
 #include "runtime/models/spin.h"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstddef>
@@ -31,27 +32,35 @@ constexpr std::string_view name = "spin";
 // glibc defines both in a header of its own that <time.h> includes and no one else may.
 constexpr clockid_t monotonic = CLOCK_MONOTONIC;  // NOLINT(misc-include-cleaner)
 constexpr int absolute = TIMER_ABSTIME;           // NOLINT(misc-include-cleaner)
+constexpr std::int64_t second = 1'000'000'000;
 
-// A call's end is counted from its entry, so what the call does besides sleeping costs nothing.
-class CallTimer {
+std::int64_t nanoseconds_now() {
+  timespec now{};
+  CHECK(clock_gettime(monotonic, &now) == 0);
+  return now.tv_sec * second + now.tv_nsec;
+}
+
+// Takes time without using the processor. A sleeper is woken a little late, tens of microseconds
+// where the processor has gone to sleep too; what one call overslept, the next one sleeps less, so
+// that calls take the modelled time on average and the error does not add up over a step.
+class Sleeper {
  public:
-  CallTimer() { CHECK(clock_gettime(monotonic, &entry_) == 0); }
-
-  void sleep_for(Time duration) const {
-    constexpr std::int64_t second = 1'000'000'000;
-    const std::int64_t nanoseconds = entry_.tv_nsec + duration.count();
+  // From the moment `entry` of the call, so what the call does besides sleeping costs nothing.
+  void sleep_until(std::int64_t entry, Time duration) {
+    const std::int64_t target = entry + std::max<std::int64_t>(0, duration.count() - overslept_);
     timespec end{};
-    end.tv_sec = entry_.tv_sec + nanoseconds / second;
-    end.tv_nsec = nanoseconds % second;
+    end.tv_sec = target / second;
+    end.tv_nsec = target % second;
     int result = EINTR;
     while (result == EINTR) {
       result = clock_nanosleep(monotonic, absolute, &end, nullptr);
     }
     CHECK(result == 0);
+    overslept_ += nanoseconds_now() - entry - duration.count();
   }
 
  private:
-  timespec entry_{};
+  std::int64_t overslept_ = 0;  // so far, in all
 };
 
 // What passes a boundary: who wrote it and a checksum.
@@ -124,38 +133,38 @@ class SpinStage final : public Stage {
 
   void forward(const StageOp& op, std::span<const std::byte> input,
                std::span<std::byte> output) override {
-    const CallTimer timer;
+    const std::int64_t entry = nanoseconds_now();
     pass_forward(op, input, output);
-    timer.sleep_for(costs_.forward);
+    sleeper_.sleep_until(entry, costs_.forward);
   }
   [[nodiscard]] double loss(const StageOp& /*op*/) const override { return 0.0; }
   void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
                       std::span<std::byte> input_gradient) override {
-    const CallTimer timer;
+    const std::int64_t entry = nanoseconds_now();
     pass_backward(op, output_gradient, input_gradient);
-    timer.sleep_for(costs_.backward_input);
+    sleeper_.sleep_until(entry, costs_.backward_input);
   }
   void backward_weight(const StageOp& /*op*/, std::span<float> gradient) override {
-    const CallTimer timer;
+    const std::int64_t entry = nanoseconds_now();
     CHECK(gradient.empty());
-    timer.sleep_for(costs_.backward_weight);
+    sleeper_.sleep_until(entry, costs_.backward_weight);
   }
   void apply_gradient(std::span<const float> gradient) override { CHECK(gradient.empty()); }
 
   void backward(const BackwardCall& call) override {
-    const CallTimer timer;
+    const std::int64_t entry = nanoseconds_now();
     pass_backward(call.op, call.output_gradient, call.input_gradient);
-    timer.sleep_for(costs_.backward());
+    sleeper_.sleep_until(entry, costs_.backward());
   }
   void forward_overlapped(const ForwardCall& forward_call, Stage& other,
                           const BackwardCall& backward_call) override {
-    const CallTimer timer;
+    const std::int64_t entry = nanoseconds_now();
     const SpinStage* const backward_stage = dynamic_cast<SpinStage*>(&other);
     CHECK(backward_stage != nullptr);
     pass_forward(forward_call.op, forward_call.input, forward_call.output);
     backward_stage->pass_backward(backward_call.op, backward_call.output_gradient,
                                   backward_call.input_gradient);
-    timer.sleep_for(overlapped_time(costs_, backward_stage->costs_));
+    sleeper_.sleep_until(entry, overlapped_time(costs_, backward_stage->costs_));
   }
 
  private:
@@ -183,6 +192,7 @@ class SpinStage final : public Stage {
 
   StageCosts costs_;
   SpinPlace place_;
+  Sleeper sleeper_;
 };
 
 }  // namespace

@@ -1,7 +1,8 @@
-// The model `spin`: every call takes the time that the cost model gives its op, and computes
-// nothing. It sleeps, so ranks do not compete for processors, and a run on a small machine shows
-// what the schedule does at the modelled times. Its messages say who wrote them, and a stage checks
-// the ones it gets: a message that strayed is an error here, not a wrong number.
+// The model `spin`: calls take the time that the cost model gives their ops, and compute nothing. It
+// sleeps, so ranks do not compete for processors, and a run on a small machine shows what the
+// schedule does at the modelled times; what one call oversleeps is taken off the next. Its messages
+// say who wrote them, and a stage checks the ones it gets: a message that strayed is an error here,
+// not a wrong number.
 
 #pragma once
 

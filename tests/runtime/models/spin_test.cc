@@ -104,31 +104,38 @@ TEST(Spin, BoundariesAreSmallMessagesAndThereIsNothingToLearn) {
   EXPECT_NO_THROW(pipeline.middle->apply_gradient({}));
 }
 
-// No upper bounds: a busy machine may wake a sleeper as late as it likes.
-TEST(Spin, EveryCallTakesAtLeastItsModelledTime) {
+// No upper bounds: a busy machine may wake a sleeper as late as it likes. What one call oversleeps
+// is taken off the next of the same stage, so it is sums of calls that never fall short.
+TEST(Spin, CallsTakeAtLeastTheirModelledTimeInAll) {
   Pipeline pipeline;
   Stage& last = *pipeline.last;
-  EXPECT_GE(time_of([&] { pipeline.forward(op); }), milliseconds(2 + 2 + 4));
-  EXPECT_GE(time_of([&] { pipeline.backward_input(op); }), milliseconds(6 + 3 + 3));
-  EXPECT_GE(time_of([&] { last.backward_weight(op, {}); }), milliseconds(10));
-  EXPECT_GE(time_of([&] {
-              last.backward({.op = op,
-                             .output_gradient = {},
-                             .input_gradient = pipeline.gradient_to_middle,
-                             .gradient = {}});
-            }),
-            milliseconds(16));
   // The last stage's forward takes 4 ms and the middle one's backward 8; each stage brings half of
   // what overlapping it with itself saves, 4 and 2: 12 - 3 = 9 ms.
-  EXPECT_GE(time_of([&] {
-              last.forward_overlapped({.op = op, .input = pipeline.to_last, .output = {}},
-                                      *pipeline.middle,
-                                      {.op = op,
-                                       .output_gradient = pipeline.gradient_to_middle,
-                                       .input_gradient = pipeline.gradient_to_first,
-                                       .gradient = {}});
-            }),
-            milliseconds(9));
+  const auto overlapped = [&] {
+    last.forward_overlapped({.op = op, .input = pipeline.to_last, .output = {}}, *pipeline.middle,
+                            {.op = op,
+                             .output_gradient = pipeline.gradient_to_middle,
+                             .input_gradient = pipeline.gradient_to_first,
+                             .gradient = {}});
+  };
+  const auto whole = [&] {
+    last.backward({.op = op,
+                   .output_gradient = {},
+                   .input_gradient = pipeline.gradient_to_middle,
+                   .gradient = {}});
+  };
+  milliseconds modelled(2 + 2 + 4);
+  Time taken = time_of([&] { pipeline.forward(op); });
+  EXPECT_GE(taken, modelled);
+  const auto add = [&](const std::function<void()>& call, milliseconds time) {
+    taken += time_of(call);
+    modelled += time;
+    EXPECT_GE(taken, modelled);
+  };
+  add([&] { pipeline.backward_input(op); }, milliseconds(6 + 3 + 3));
+  add([&] { last.backward_weight(op, {}); }, milliseconds(10));
+  add(whole, milliseconds(16));
+  add(overlapped, milliseconds(9));
 }
 
 // A thread that sleeps gives the processor away of its own accord; one that spins never does.
