@@ -115,7 +115,7 @@ void add_savings(const Timeline& timeline, const std::vector<StageTimes>& times,
   }
 }
 
-// Median over the transfers that found their receiver waiting.
+// The lower decile over the transfers that found their receiver waiting.
 double transfer_time(const Timeline& timeline) {
   // When each rank had finished what came before the slot that reads a value.
   std::map<std::tuple<int, Value>, Time> free_since;
@@ -140,9 +140,9 @@ double transfer_time(const Timeline& timeline) {
   if (times.empty()) {
     return 0.0;
   }
-  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
-  std::nth_element(times.begin(), middle, times.end());
-  return *middle;
+  const auto decile = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 10);
+  std::nth_element(times.begin(), decile, times.end());
+  return *decile;
 }
 
 std::vector<StageMeans> means_of(const Timeline& timeline) {

@@ -14,8 +14,9 @@ namespace dualpipe {
 // there are two. Where a stage shows no halves of its own, its whole backward is split in the
 // proportion of the halves that other stages show, or evenly if none does. Overlapped pairs give
 // each stage its share of what overlapping saved (see overlapped_time); without pairs `overlapped`
-// stays the sum. p2p is the median time of those transfers whose receiver was waiting already, for
-// only they are free of waiting; 0 where there are none.
+// stays the sum. p2p is the lower decile of those transfers whose receiver was waiting already, for
+// only they are free of waiting - and of them the short ones, for the others waited for a processor
+// or a link; 0 where there are none.
 // The result is in nanoseconds per stage, with the timeline's bytes.
 // Throws Error (infeasible) naming the stage when one shows no forward or no backward.
 [[nodiscard]] CostConfig calibrate(const Timeline& timeline);
