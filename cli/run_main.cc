@@ -25,17 +25,24 @@
 #include "cli/program_main.h"
 #include "cli/subject.h"
 #include "cli/version.h"
+#include "costs/cost_model.h"
 #include "costs/error.h"
 #include "render/report.h"
 #include "render/table.h"
 #include "render/units.h"
 #include "runtime/inproc_transport.h"
 #include "runtime/models/model.h"
+#include "runtime/stage.h"
 #include "runtime/train.h"
+#include "runtime/transport.h"
 #include "scheduler/compile.h"
 #include "scheduler/file.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
+#include "scheduler/program.h"
+#include "scheduler/schedule.h"
 #include "trace/metrics.h"
+#include "trace/timeline.h"
 #ifdef DUALPIPE_HAS_MPI
 #include "runtime/mpi_transport.h"
 #endif
@@ -178,7 +185,7 @@ void write_report(const TrainReport& report, const RunOptions& options, const Pr
 
 // Runs all ranks as threads of this process. The first error wins: it has stopped the others.
 TrainReport train_on_threads(const Job& job) {
-  std::vector<std::unique_ptr<Transport>> transports =
+  const std::vector<std::unique_ptr<Transport>> transports =
       make_inproc_transports(job.program.pipeline().ranks());
   std::mutex mutex;
   std::exception_ptr first_error;
@@ -328,5 +335,9 @@ int run(int argc, const char* const* argv) {
 }  // namespace dualpipe
 
 int main(int argc, char** argv) {
-  return dualpipe::run(argc, argv);
+  try {
+    return dualpipe::run(argc, argv);
+  } catch (...) {  // Not even reporting an error has worked: no memory, or no stderr.
+    return static_cast<int>(dualpipe::ExitCode::internal_error);
+  }
 }

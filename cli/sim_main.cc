@@ -245,5 +245,9 @@ int run(int argc, const char* const* argv) {
 }  // namespace dualpipe
 
 int main(int argc, char** argv) {
-  return dualpipe::run(argc, argv);
+  try {
+    return dualpipe::run(argc, argv);
+  } catch (...) {  // Not even reporting an error has worked: no memory, or no stderr.
+    return static_cast<int>(dualpipe::ExitCode::internal_error);
+  }
 }

@@ -1,5 +1,5 @@
-// The model `spin`: calls take the time that the cost model gives their ops, and compute nothing. It
-// sleeps, so ranks do not compete for processors, and a run on a small machine shows what the
+// The model `spin`: calls take the time that the cost model gives their ops, and compute nothing.
+// It sleeps, so ranks do not compete for processors, and a run on a small machine shows what the
 // schedule does at the modelled times; what one call oversleeps is taken off the next. Its messages
 // say who wrote them, and a stage checks the ones it gets: a message that strayed is an error here,
 // not a wrong number.

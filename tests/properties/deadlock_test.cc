@@ -8,7 +8,6 @@
 #include <cstddef>
 #include <random>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>

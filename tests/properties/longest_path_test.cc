@@ -3,7 +3,6 @@
 
 #include "tests/support/longest_path.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <random>
@@ -17,6 +16,7 @@
 #include "costs/cost_model.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
+#include "scheduler/op.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
 #include "scheduler/text.h"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <random>
-#include <string>
 #include <string_view>
 #include <vector>
 
@@ -12,7 +11,6 @@
 #include "costs/cost_model.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
-#include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
 #include "scheduler/text.h"
@@ -21,7 +19,6 @@
 #include "tests/support/schedules.h"
 #include "tests/support/simulated.h"
 #include "trace/metrics.h"
-#include "trace/timeline.h"
 
 namespace dualpipe {
 namespace {

@@ -1,7 +1,6 @@
 #include "runtime/clock.h"
 
 #include <chrono>
-#include <optional>
 
 #include <gtest/gtest.h>
 

@@ -1,9 +1,9 @@
 #include "runtime/plain_run.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
-#include <string>
 #include <vector>
 
 #include <gmock/gmock.h>

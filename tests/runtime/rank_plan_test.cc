@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <random>
 #include <set>
@@ -17,7 +18,6 @@
 #include "scheduler/generate.h"
 #include "scheduler/op.h"
 #include "scheduler/program.h"
-#include "scheduler/schedule.h"
 #include "scheduler/text.h"
 #include "tests/support/random_schedule.h"
 #include "tests/support/schedules.h"

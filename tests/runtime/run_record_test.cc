@@ -2,12 +2,14 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "costs/cost_model.h"
 #include "runtime/executor.h"
 #include "scheduler/compile.h"
 #include "scheduler/op.h"

@@ -9,9 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "costs/cost_model.h"
 #include "costs/error.h"
-#include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
 #include "scheduler/text.h"

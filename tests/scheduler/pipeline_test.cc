@@ -1,7 +1,5 @@
 #include "scheduler/pipeline.h"
 
-#include <vector>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

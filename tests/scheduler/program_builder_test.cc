@@ -1,5 +1,8 @@
 #include "scheduler/program_builder.h"
 
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -143,31 +146,38 @@ std::string first_message(const Compilation& compilation) {
   return compilation.violations.empty() ? "" : compilation.violations.front().message;
 }
 
+Program program_of(const Compilation& compilation) {
+  if (!compilation.program) {
+    throw std::runtime_error(first_message(compilation));
+  }
+  return *compilation.program;
+}
+
 TEST(GivenCommunication, IsTakenAsItIs) {
-  const Compilation compilation = compiled({"run", "send a0", "go", "run", "send a1", "receive g0",
-                                            "go", "run", "receive g1", "go", "run"});
-  ASSERT_TRUE(compilation.program) << first_message(compilation);
-  EXPECT_EQ(instructions_of(*compilation.program, 0),
+  const Program program =
+      program_of(compiled({"run", "send a0", "go", "run", "send a1", "receive g0", "go", "run",
+                           "receive g1", "go", "run"}));
+  EXPECT_EQ(instructions_of(program, 0),
             "0F0, send a0, go, sent a0, 0F1, send a1, receive g0, go, sent a1, await g0, 0B0, "
             "receive g1, go, await g1, 0B1");
-  EXPECT_EQ(compilation.program->send_buffers(), 1);
-  EXPECT_EQ(compilation.program->receive_buffers(), 1);
+  EXPECT_EQ(program.send_buffers(), 1);
+  EXPECT_EQ(program.receive_buffers(), 1);
 }
 
 TEST(GivenCommunication, MayHoldSendsBackAndReceiveEarlyAtThePriceOfBuffers) {
-  const Compilation compilation = compiled({"run", "run", "send a0", "go", "send a1", "receive g0",
-                                            "go", "receive g1", "go", "run", "run"});
-  ASSERT_TRUE(compilation.program) << first_message(compilation);
-  EXPECT_EQ(compilation.program->send_buffers(), 2);
-  EXPECT_EQ(compilation.program->receive_buffers(), 2);
+  const Program program =
+      program_of(compiled({"run", "run", "send a0", "go", "send a1", "receive g0", "go",
+                           "receive g1", "go", "run", "run"}));
+  EXPECT_EQ(program.send_buffers(), 2);
+  EXPECT_EQ(program.receive_buffers(), 2);
 }
 
 // A send that waits in an open group still needs its buffer.
 TEST(GivenCommunication, AnOpenGroupOccupiesBuffers) {
-  const Compilation compilation = compiled({"run", "send a0", "run", "go", "send a1", "receive g0",
-                                            "go", "run", "receive g1", "go", "run"});
-  ASSERT_TRUE(compilation.program) << first_message(compilation);
-  EXPECT_EQ(compilation.program->send_buffers(), 2);
+  const Program program =
+      program_of(compiled({"run", "send a0", "run", "go", "send a1", "receive g0", "go", "run",
+                           "receive g1", "go", "run"}));
+  EXPECT_EQ(program.send_buffers(), 2);
 }
 
 TEST(GivenCommunication, MustReceiveWhatASlotReadsBeforeItRuns) {

@@ -1,6 +1,7 @@
 #include "scheduler/program.h"
 
 #include <cstddef>
+#include <cstdint>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,6 +1,7 @@
 #include "scheduler/text.h"
 
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <string_view>
 #include <vector>

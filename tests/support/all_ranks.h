@@ -4,7 +4,6 @@
 
 #include <exception>
 #include <memory>
-#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -17,17 +16,18 @@
 
 namespace dualpipe {
 
-struct RankFailure {
-  ExitCode code = ExitCode::internal_error;
+// What a rank came to: ok, or the Error it threw.
+struct RankEnd {
+  ExitCode code = ExitCode::ok;
   std::string message;
 };
 
-// [rank]: the Error that `work(transport)` threw there, if any. `work` aborts where it must; one
-// that throws anything but an Error fails the test.
+// [rank]: how `work(transport)` ended there. `work` aborts where it must; one that throws anything
+// but an Error fails the test.
 template <typename Work>
-std::vector<std::optional<RankFailure>> on_all_ranks(int ranks, const Work& work) {
+std::vector<RankEnd> on_all_ranks(int ranks, const Work& work) {
   std::vector<std::unique_ptr<Transport>> transports = make_inproc_transports(ranks);
-  std::vector<std::optional<RankFailure>> failures(transports.size());
+  std::vector<RankEnd> ends(transports.size());
   {
     std::vector<std::jthread> threads;
     for (std::size_t rank = 0; rank < transports.size(); ++rank) {
@@ -35,20 +35,20 @@ std::vector<std::optional<RankFailure>> on_all_ranks(int ranks, const Work& work
         try {
           work(*transports[rank]);
         } catch (const Error& error) {
-          failures[rank] = RankFailure{.code = error.code(), .message = error.what()};
+          ends[rank] = {.code = error.code(), .message = error.what()};
         } catch (const std::exception& error) {
           ADD_FAILURE() << "rank " << rank << " threw: " << error.what();
         }
       });
     }
   }
-  return failures;
+  return ends;
 }
 
 template <typename Work>
 void expect_success_on_all_ranks(int ranks, const Work& work) {
-  for (const std::optional<RankFailure>& failure : on_all_ranks(ranks, work)) {
-    EXPECT_FALSE(failure) << failure->message;
+  for (const RankEnd& end : on_all_ranks(ranks, work)) {
+    EXPECT_EQ(end.code, ExitCode::ok) << end.message;
   }
 }
 

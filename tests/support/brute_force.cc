@@ -1,5 +1,6 @@
 #include "tests/support/brute_force.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <set>
@@ -8,7 +9,7 @@
 #include <vector>
 
 #include "costs/check.h"
-#include "scheduler/op.h"
+#include "scheduler/program.h"
 
 namespace dualpipe {
 namespace {

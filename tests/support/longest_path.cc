@@ -1,12 +1,14 @@
 #include "tests/support/longest_path.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <map>
 #include <utility>
 #include <vector>
 
+#include "costs/cost_model.h"
 #include "scheduler/op.h"
+#include "scheduler/schedule.h"
+#include "trace/timeline.h"
 
 namespace dualpipe {
 namespace {

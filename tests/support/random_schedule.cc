@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <deque>
+#include <iterator>
 #include <map>
 #include <random>
 #include <set>
@@ -12,8 +13,10 @@
 #include <vector>
 
 #include "costs/check.h"
+#include "costs/cost_model.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
+#include "scheduler/schedule.h"
 
 namespace dualpipe {
 namespace {

@@ -1,11 +1,17 @@
 #include "tests/support/schedules.h"
 
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "scheduler/compile.h"
 #include "scheduler/file.h"
+#include "scheduler/generate.h"
+#include "scheduler/program.h"
+#include "scheduler/schedule.h"
 #include "scheduler/text.h"
 
 namespace dualpipe {
@@ -25,6 +31,15 @@ std::vector<Slot> slots_of(std::string_view text) {
 
 std::string golden(const std::string& name) {
   return read_file(std::string(TESTS_DIR) + "/golden/" + name);
+}
+
+Program reference_program(const Family& family, const Shape& shape) {
+  Compilation compilation =
+      compile(generate(family, shape), grouped_world, family.reference_communication(shape));
+  if (!compilation.program) {
+    throw std::runtime_error(compilation.violations.front().message);
+  }
+  return std::move(*compilation.program);
 }
 
 std::vector<Shape> supported_shapes(const Family& family, const ShapeBounds& bounds) {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "scheduler/generate.h"
-#include "scheduler/op.h"
+#include "scheduler/program.h"
 #include "scheduler/schedule.h"
 
 namespace dualpipe {
@@ -20,6 +20,9 @@ namespace dualpipe {
 
 // The content of a file of tests/golden.
 [[nodiscard]] std::string golden(const std::string& name);
+
+// The family's reference implementation: its own groups of sends and receives, on one communicator.
+[[nodiscard]] Program reference_program(const Family& family, const Shape& shape);
 
 // Every shape that the family supports, within these bounds, ordered by ranks, microbatches,
 // chunks.

@@ -9,7 +9,9 @@
 
 #include "costs/cost_model.h"
 #include "scheduler/op.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
+#include "trace/timeline.h"
 
 namespace dualpipe {
 namespace {

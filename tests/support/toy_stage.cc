@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/stage.h"
+
 namespace dualpipe {
 namespace {
 

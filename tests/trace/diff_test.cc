@@ -1,5 +1,6 @@
 #include "trace/diff.h"
 
+#include <cstddef>
 #include <limits>
 #include <string>
 #include <string_view>
@@ -8,12 +9,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/generate.h"
 #include "scheduler/pipeline.h"
 #include "tests/support/refusal.h"
 #include "tests/support/simulated.h"
 #include "tests/support/timelines.h"
+#include "trace/timeline.h"
 
 namespace dualpipe {
 namespace {

@@ -1,5 +1,6 @@
 #include "trace/metrics.h"
 
+#include <cstddef>
 #include <string_view>
 #include <vector>
 

@@ -1,19 +1,19 @@
 #include "trace/timeline.h"
 
+#include <cstddef>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/generate.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/text.h"
 #include "tests/support/refusal.h"
-#include "tests/support/schedules.h"
 #include "tests/support/simulated.h"
 #include "tests/support/timelines.h"
 
