@@ -37,7 +37,8 @@ void add_colour(CLI::App& program, ColourChoice& colour) {
                                                     {"never", ColourChoice::never}};
   program
       .add_option("--color", colour, "colours: auto (default; NO_COLOR is obeyed), always, never")
-      ->transform(CLI::CheckedTransformer(choices, CLI::ignore_case));
+      ->transform(CLI::CheckedTransformer(choices, CLI::ignore_case).description(""))
+      ->type_name("WHEN");
 }
 
 int parse_and_run(CLI::App& program, int argc, const char* const* argv,
