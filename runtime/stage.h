@@ -54,7 +54,8 @@ class Stage {
                               std::span<std::byte> input_gradient) = 0;
   // The weight half; comes after this microbatch's backward_input, perhaps much later. Overwrites
   // all of `gradient` (parameter_count() elements) with this microbatch's share; the executor adds.
-  // The bits written must depend only on the microbatch and the parameters, not on the order of calls.
+  // The bits written must depend only on the microbatch and the parameters, not on the order of
+  // calls.
   virtual void backward_weight(const StageOp& op, std::span<float> gradient) = 0;
 
   // One optimizer step with the whole gradient of the step, summed over microbatches and replicas.

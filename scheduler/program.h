@@ -84,8 +84,7 @@ struct Instruction {
   static constexpr std::int32_t index_max = (1 << 28) - 1;
 
   // Requires: 0 <= of_index <= index_max.
-  Instruction(Kind of_kind, std::int32_t of_index)
-      : kind(of_kind), index(of_index & index_max) {}
+  Instruction(Kind of_kind, std::int32_t of_index) : kind(of_kind), index(of_index & index_max) {}
 
   Kind kind : 3;
   std::int32_t index : 29;  // of the message in Program::messages(), or of the slot on its rank

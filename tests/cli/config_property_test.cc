@@ -140,4 +140,3 @@ TEST(ConfigProperties, ASetOfAnyTextLoadsOrIsRefused) {
 
 }  // namespace
 }  // namespace dualpipe
-
