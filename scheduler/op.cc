@@ -14,7 +14,7 @@ namespace {
 // Reads a non-negative int off the front of `text`; false if there is none.
 bool take_int(std::string_view& text, int& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || value < 0 || text.front() == '-') {
+  if (error != std::errc{} || text.front() == '-') {
     return false;
   }
   text.remove_prefix(static_cast<std::size_t>(end - text.data()));

@@ -42,6 +42,12 @@ TEST(DidYouMean, TakesTheNearestOfSeveral) {
   EXPECT_EQ(did_you_mean("dualpipe", families), " (did you mean 'dualpipe'?)");
 }
 
+// "stag" is one letter away, "stxxe" two; which comes first does not matter.
+TEST(DidYouMean, CountsALetterTooManyAsOneSlip) {
+  constexpr std::array<std::string_view, 2> words{"stxxe", "stag"};
+  EXPECT_EQ(did_you_mean("stage", words), " (did you mean 'stag'?)");
+}
+
 TEST(DidYouMean, SaysNothingWhenNothingIsNear) {
   EXPECT_EQ(did_you_mean("hanayo-wave", families), "");
   EXPECT_EQ(did_you_mean("gpipe", {}), "");

@@ -217,6 +217,13 @@ TEST(RankPlan, GivesTheFirstFreeSlotAndNoMoreThanThePeak) {
   EXPECT_THAT(slots, ElementsAre(0, 1, 0, 0, 1, 0));
 }
 
+TEST(RankPlan, GivesTheLowestOfSeveralFreeSlots) {
+  const Program program = compile_or_throw(written("0F0 0F1 0F2 0B2 0B0 0B1 0F3 0F4 0B3 0B4\n"));
+  const RankPlan plan = plan_rank(program, 0);
+  EXPECT_EQ(plan.slots[6][0].activation_slot, 0);
+  EXPECT_EQ(plan.slots[7][0].activation_slot, 1);
+}
+
 TEST(RankPlan, HoldsAStageOncePerDirection) {
   const Program program =
       compile_or_throw(generate(find_family("dualpipe"), {.ranks = 2, .microbatches = 4}));

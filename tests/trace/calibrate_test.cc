@@ -1,5 +1,6 @@
 #include "trace/calibrate.h"
 
+#include <cstddef>
 #include <random>
 #include <string_view>
 #include <vector>
@@ -134,6 +135,13 @@ TEST(Calibrate, FindsWhatOverlappingSaves) {
   EXPECT_THAT(config.overlapped.value_or(0.0).values, ElementsAre(24.0));
 }
 
+// Stage 0 only ever runs forward in a pair and stage 1 only backward: both had their part in it.
+TEST(Calibrate, CreditsBothStagesOfAPair) {
+  const CostConfig config = calibrate(on_one_rank(
+      "0F0@0-10 1F0@10-20 (0F1;1B0)OVERLAP_F_B@20-44 0B0@44-64 1F1@64-74 1B1@74-94 0B1@94-114", 2));
+  EXPECT_THAT(config.overlapped.value_or(0.0).values, ElementsAre(24.0, 24.0));
+}
+
 TEST(Calibrate, TakesBothReplicasTogether) {
   const Timeline timeline = timeline_of(
       pipeline_on(bidirectional_placement(2), 2),
@@ -141,12 +149,13 @@ TEST(Calibrate, TakesBothReplicasTogether) {
   EXPECT_THAT(calibrate(timeline).forward.values, ElementsAre(15.0, 15.0));
 }
 
-// Of three transfers two found their receiver waiting; the third lay in its buffer meanwhile.
+// Only the first found its receiver waiting. The others came while it was busy, so how long they
+// took says nothing.
 TEST(Calibrate, TakesTransfersOnlyWhereTheReceiverWaited) {
   Timeline timeline =
       timeline_of(pipeline_on(linear_placement(2), 3),
-                  {"0F0@0-10 0F1@10-20 0F2@20-90 0B0@200-210 0B1@210-220 0B2@220-230",
-                   "1F0@15-60 1F1@60-70 1F2@95-100 1B0@100-110 1B1@110-120 1B2@120-130"});
+                  {"0F0@0-10 0F1@10-20 0F2@20-25 0B0@200-210 0B1@210-220 0B2@220-230",
+                   "1F0@15-60 1F1@60-70 1F2@70-75 1B0@100-110 1B1@110-120 1B2@120-130"});
   const auto activation = [](int microbatch, int begin, int end) {
     return Transfer{.value = {ValueKind::activation, 0, microbatch},
                     .source = 0,
@@ -154,8 +163,34 @@ TEST(Calibrate, TakesTransfersOnlyWhereTheReceiverWaited) {
                     .begin = Time(begin),
                     .end = Time(end)};
   };
-  timeline.transfers = {activation(0, 10, 15), activation(1, 20, 60), activation(2, 90, 95)};
+  timeline.transfers = {activation(0, 10, 15), activation(1, 20, 21), activation(2, 25, 26)};
   EXPECT_EQ(calibrate(timeline).p2p, 5.0);
+}
+
+// Twenty transfers that were all waited for took 120, 119, ... 101 ns: the decile is the third
+// least.
+TEST(Calibrate, TakesTheLowerDecileOfTheTransfers) {
+  Timeline timeline = timeline_of(pipeline_on(linear_placement(2), 20), {"", ""});
+  for (int microbatch = 0; microbatch < 20; ++microbatch) {
+    const Time begin(1000 * microbatch);
+    const Time end = begin + Time(120 - microbatch);
+    const auto span = [&](int stage, OpKind kind, Time at) {
+      timeline.ranks[static_cast<std::size_t>(stage)].push_back(
+          {.slot = Op{.stage = stage, .kind = kind, .microbatch = microbatch},
+           .begin = at,
+           .end = at + Time(1)});
+    };
+    span(0, OpKind::forward, begin - Time(microbatch > 0 ? 1 : 0));
+    span(0, OpKind::backward, begin + Time(900));
+    span(1, OpKind::forward, end);
+    span(1, OpKind::backward, end + Time(1));
+    timeline.transfers.push_back({.value = {ValueKind::activation, 0, microbatch},
+                                  .source = 0,
+                                  .destination = 1,
+                                  .begin = begin,
+                                  .end = end});
+  }
+  EXPECT_EQ(calibrate(timeline).p2p, 103.0);
 }
 
 TEST(Calibrate, CarriesTheBytes) {
