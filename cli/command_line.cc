@@ -17,6 +17,12 @@ void add_config_options(CLI::App& command, SubjectOptions& options) {
   command.add_option("-p,--ranks", options.ranks, "number of ranks");
   command.add_option("-m,--microbatches", options.microbatches, "microbatches per step");
   command.add_option("--chunks", options.chunks, "stages per rank, where the schedule lets choose");
+  command
+      .add_option("--memory-limit", options.memory_limit,
+                  "most that a rank may keep alive: a number of stage activations, or 40GiB")
+      ->type_name("LIMIT");
+  command.add_flag("--forward-only", options.forward_only,
+                   "inference: the schedule's forwards, without its backwards");
   command.add_option("--config", options.config_path, "TOML file with [pipeline] and [costs]");
   command.add_option("--set", options.sets, "one config value, as in --set costs.p2p=0.1")
       ->type_name("KEY=VALUE")

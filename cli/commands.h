@@ -27,9 +27,13 @@ struct GenerateOptions {
 
 struct CheckOptions {
   SubjectOptions subject;
-  std::string topology = "channel";
+  std::string topology;  // or "all"; empty: channel, or edge for a lowered file
   bool grouped = false;
-  std::string format = "text";  // text, json
+  // Bytes per lane, with or without a unit, or inf. None: 0, and where nothing is said of topology
+  // and groups either, the buffers that engines use.
+  std::optional<std::string> buffering;
+  std::string message_bytes = "1";  // so that buffering counts messages
+  std::string format = "text";      // text, json
 };
 [[nodiscard]] ExitCode run_check(const CheckOptions& options);
 

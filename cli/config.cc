@@ -19,6 +19,7 @@
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/file.h"
+#include "scheduler/memory.h"
 
 namespace dualpipe {
 namespace {
@@ -32,10 +33,11 @@ struct Origin {
     return is_set ? name : fmt::format("{}:{}:{}", name, region.begin.line, region.begin.column);
   }
 
-  // The key's default, as one would write it here.
+  // The key's default, as one would write it here; for a key that is left out by default, a value
+  // that all of those take.
   [[nodiscard]] std::string example(const ConfigKey& key) const {
     const std::string value = toml_value(key, Config{});
-    const std::string entry = value.empty() ? "1.0" : value;
+    const std::string entry = value.empty() ? "1" : value;
     if (!is_set) {
       return fmt::format("{} = {}", key.name, entry);
     }
@@ -91,6 +93,14 @@ class Reader {
     *field = static_cast<int>(integer->get());
   }
 
+  void operator()(bool* field) const {
+    const auto* boolean = node_.as_boolean();
+    if (boolean == nullptr) {
+      refuse(node_);
+    }
+    *field = boolean->get();
+  }
+
   void operator()(double* field) const { *field = number(node_); }
 
   void operator()(CostValue* field) const {
@@ -109,6 +119,20 @@ class Reader {
   }
 
   void operator()(std::optional<CostValue>* field) const { (*this)(&field->emplace(0.0)); }
+
+  void operator()(std::optional<MemoryLimit>* field) const {
+    const auto* integer = node_.as_integer();
+    const auto* text = node_.as_string();
+    if (integer == nullptr && text == nullptr) {
+      refuse(node_);
+    }
+    try {
+      *field =
+          parse_memory_limit(text != nullptr ? text->get() : fmt::format("{}", integer->get()));
+    } catch (const Error&) {  // It says less about the place than refuse() does.
+      refuse(node_);
+    }
+  }
 
  private:
   // Of the value, or of one element of a list.

@@ -13,6 +13,8 @@
 #include <string_view>
 
 #include "costs/cost_model.h"
+#include "scheduler/generate.h"
+#include "scheduler/memory.h"
 
 namespace dualpipe {
 
@@ -22,6 +24,9 @@ struct PipelineConfig {
   int ranks = 8;
   int microbatches = 20;
   int chunks = 1;  // stages per rank, where the family lets you choose
+  std::optional<MemoryLimit> memory_limit = std::nullopt;  // none: what the family is known for
+  bool forward_only = false;
+  int effort = Target::effort_default;  // ops that a cost-aware family may time
 
   bool operator==(const PipelineConfig&) const = default;
 };

@@ -14,11 +14,12 @@
 #include "cli/config.h"
 #include "costs/check.h"
 #include "costs/cost_model.h"
+#include "scheduler/memory.h"
 
 namespace dualpipe {
 namespace {
 
-constexpr std::array<ConfigKey, 13> keys{{
+constexpr std::array<ConfigKey, 16> keys{{
     {.table = "pipeline",
      .name = "schedule",
      .field = [](Config& config) -> ConfigField { return &config.pipeline.schedule; },
@@ -38,6 +39,19 @@ constexpr std::array<ConfigKey, 13> keys{{
      .field = [](Config& config) -> ConfigField { return &config.pipeline.chunks; },
      .range = {1, 1024},
      .meaning = "stages per rank, where the family lets you choose"},
+    {.table = "pipeline",
+     .name = "memory_limit",
+     .field = [](Config& config) -> ConfigField { return &config.pipeline.memory_limit; },
+     .meaning = "most that a rank may keep alive: stage activations, or \"40GiB\""},
+    {.table = "pipeline",
+     .name = "forward_only",
+     .field = [](Config& config) -> ConfigField { return &config.pipeline.forward_only; },
+     .meaning = "inference: the schedule's forwards, without its backwards"},
+    {.table = "pipeline",
+     .name = "effort",
+     .field = [](Config& config) -> ConfigField { return &config.pipeline.effort; },
+     .range = {0, 2'000'000'000},
+     .meaning = "ops to time while a cost-aware family improves its order"},
     {.table = "costs",
      .name = "unit",
      .field = [](Config& config) -> ConfigField { return &config.costs.unit; },
@@ -89,6 +103,7 @@ struct Expectation {
   std::string operator()(const int* /*field*/) const {
     return fmt::format("a whole number from {} to {}", key.range.min, key.range.max);
   }
+  std::string operator()(const bool* /*field*/) const { return "true or false"; }
   std::string operator()(const double* /*field*/) const { return "a number of 0 or more"; }
   std::string operator()(const CostValue* /*field*/) const {
     return "a number of 0 or more, or a list of them with one per stage";
@@ -96,12 +111,16 @@ struct Expectation {
   std::string operator()(const std::optional<CostValue>* /*field*/) const {
     return (*this)(static_cast<const CostValue*>(nullptr));
   }
+  std::string operator()(const std::optional<MemoryLimit>* /*field*/) const {
+    return "a whole number of stage activations, or of bytes with their unit, such as \"40GiB\"";
+  }
 };
 
 // The values as TOML, by the type of their field.
 struct Written {
   std::string operator()(const std::string* field) const { return quoted(*field); }
   std::string operator()(const int* field) const { return fmt::format("{}", *field); }
+  std::string operator()(const bool* field) const { return *field ? "true" : "false"; }
   std::string operator()(const double* field) const {
     CHECK(std::isfinite(*field));
     return toml_number(*field);
@@ -115,6 +134,14 @@ struct Written {
   }
   std::string operator()(const std::optional<CostValue>* field) const {
     return field->has_value() ? (*this)(&field->value()) : "";
+  }
+  std::string operator()(const std::optional<MemoryLimit>* field) const {
+    if (!field->has_value()) {
+      return "";
+    }
+    const MemoryLimit& limit = field->value();
+    return limit.unit == MemoryLimit::Unit::bytes ? fmt::format("\"{}B\"", limit.amount)
+                                                  : fmt::format("{}", limit.amount);
   }
 };
 

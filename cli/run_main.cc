@@ -85,7 +85,14 @@ ModelOptions model_options(const RunOptions& options, const Config& config,
 
 Job make_job(const RunOptions& options, const Config& config) {
   const Model& model = find_model(options.model);
-  Program program = compile_or_throw(load_subject(options.subject, config).schedule);
+  Schedule schedule = load_subject(options.subject, config).schedule;
+  if (is_forward_only(schedule)) {
+    throw Error(ExitCode::usage,
+                fmt::format("'{}' has no backwards, but dualpipe-run trains; expected a schedule "
+                            "with them (leave out --forward-only, or take another file)",
+                            schedule.pipeline.name));
+  }
+  Program program = compile_or_throw(std::move(schedule));
   StageFactory make_stage = model.make(model_options(options, config, program.schedule()));
   const auto timeout = std::chrono::duration<double>(options.op_timeout_seconds);
   TrainOptions train{.steps = options.steps,

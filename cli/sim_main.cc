@@ -94,17 +94,34 @@ void add_check(Commands& program) {
       add_command(program, "check", "prove a schedule safe, or say all that is wrong (exit 3)",
                   "  dualpipe-sim check dualpipe --ranks 8 --microbatches 20\n"
                   "  dualpipe-sim check mine.csv --format json\n"
-                  "  dualpipe-sim check dualpipe --topology world --grouped");
+                  "  dualpipe-sim check mine.csv --memory-limit 8\n"
+                  "  dualpipe-sim check dualpipe --topology world --grouped\n"
+                  "  dualpipe-sim check dualpipe --topology all\n"
+                  "  dualpipe-sim check dualpipe --topology pair --buffering 64KiB "
+                  "--message-bytes 16KiB\n"
+                  "  dualpipe-sim check pytorch_comms.csv     # lowered, with SEND_F, RECV_F, ..");
   command.add_option("schedule", program.check.subject.subject, subject_help);
   command
       .add_option("--topology", program.check.topology,
-                  "which messages share a communicator: each channel its own (source, destination, "
-                  "activation or gradient), an edge, a pair of ranks, a direction, or all")
-      ->check(CLI::IsMember({"channel", "edge", "pair", "direction", "world"}))
-      ->capture_default_str();
+                  "which messages share a communicator: those of a channel (source, destination, "
+                  "activation or gradient), an edge (source, destination), a pair of ranks, a "
+                  "direction, or all (world); all: a verdict for each; default: channel, and edge "
+                  "for a lowered file")
+      ->check(CLI::IsMember({"channel", "edge", "pair", "direction", "world", "all"}));
   command.add_flag("--grouped", program.check.grouped,
                    "sends and receives go out in groups before each slot, as DeepSeek's DualPipe "
                    "does");
+  command
+      .add_option("--buffering", program.check.buffering,
+                  "bytes that may be under way from one rank to another on a communicator before "
+                  "their receive: 0 is rendezvous, inf is without end; default: 0, or, on channels "
+                  "one by one, the receives posted ahead that dualpipe-run would use")
+      ->type_name("BYTES");
+  command
+      .add_option("--message-bytes", program.check.message_bytes,
+                  "size of a message; with 1, --buffering counts messages")
+      ->type_name("BYTES")
+      ->capture_default_str();
   add_format(command, program.check.format, {"text", "json"});
   add_config_options(command, program.check.subject);
   select(program, command, program.check, run_check);

@@ -1,10 +1,12 @@
 #include "cli/subject.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -13,10 +15,12 @@
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/compile.h"
-#include "scheduler/file.h"
 #include "scheduler/generate.h"
+#include "scheduler/lowered.h"
+#include "scheduler/memory.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/program.h"
+#include "scheduler/schedule.h"
 #include "scheduler/text.h"
 #include "sim/simulate.h"
 #include "trace/timeline.h"
@@ -49,15 +53,73 @@ const std::string& name_of(const SubjectOptions& options, const Config& config) 
   return options.subject.empty() ? config.pipeline.schedule : options.subject;
 }
 
-Subject load_schedule_file(const std::string& path, const SubjectOptions& options) {
-  const std::string text = read_file(path);
+enum class Lowered : std::uint8_t { refused, taken };
+
+Subject load_schedule_file(const std::string& path, const SubjectOptions& options,
+                           Lowered lowered) {
+  const std::string text = read_document(path);
   if (is_timeline(text)) {
     throw Error(ExitCode::usage, fmt::format("'{}' is a timeline, but a schedule is needed here; "
                                              "`render` and `diff` take timelines",
                                              path));
   }
-  Subject subject{.schedule = parse_schedule(text, path), .family = nullptr, .shape = {}};
+  Subject subject;
+  if (lowered == Lowered::taken && is_lowered(text)) {
+    subject.lowered = parse_lowered(text, path);
+    subject.schedule = subject.lowered->schedule;
+  } else {
+    subject.schedule = parse_schedule(text, path);
+  }
   check_shape_options(options, path, subject.schedule.pipeline);
+  return subject;
+}
+
+// What inference keeps has nothing to do with what the family needs for training.
+void make_forward_only(Subject& subject, const Config& config) {
+  if (subject.lowered) {
+    throw Error(ExitCode::usage,
+                fmt::format("'{}' has its communication in it, of which forward_only would leave "
+                            "half; leave it out, or take the form without communication",
+                            subject.schedule.pipeline.name));
+  }
+  subject.schedule = forward_only(std::move(subject.schedule));
+  if (subject.family == nullptr || !config.pipeline.memory_limit) {
+    return;
+  }
+  const MemoryLimit& limit = *config.pipeline.memory_limit;
+  const std::vector<StageBytes> bytes = stage_bytes_of(costs_for(subject.schedule, config));
+  if (const std::optional<MemoryExcess> excess = find_excess(subject.schedule, bytes, limit)) {
+    throw Error(ExitCode::infeasible,
+                fmt::format("{}, forward only, keeps {} alive on rank {}; the limit is {}",
+                            subject.schedule.pipeline.name,
+                            to_string(MemoryLimit{.amount = excess->peak, .unit = limit.unit}),
+                            excess->rank, to_string(limit)));
+  }
+}
+
+Subject load(const SubjectOptions& options, const Config& config, Lowered lowered) {
+  const std::string& name = name_of(options, config);
+  Subject subject;
+  if (names_file(name)) {
+    subject = load_schedule_file(name, options, lowered);
+  } else {
+    const Family& family = find_family(name);
+    const Shape shape = shape_of(config);
+    require_supported(family, shape);
+    const int stages = family.placement(shape).stages();
+    Target target{.costs = resolve_costs(config.costs, shape.ranks, stages),
+                  .memory = config.pipeline.memory_limit};
+    if (config.pipeline.forward_only) {
+      target.memory.reset();
+    }
+    subject = {.schedule = generate(family, shape, target),
+               .family = &family,
+               .shape = shape,
+               .lowered = {}};
+  }
+  if (config.pipeline.forward_only) {
+    make_forward_only(subject, config);
+  }
   return subject;
 }
 
@@ -73,6 +135,12 @@ Config resolve_config(const SubjectOptions& options) {
   add("ranks", options.ranks);
   add("microbatches", options.microbatches);
   add("chunks", options.chunks);
+  if (options.memory_limit) {
+    sets.push_back(fmt::format("pipeline.memory_limit=\"{}\"", *options.memory_limit));
+  }
+  if (options.forward_only) {
+    sets.emplace_back("pipeline.forward_only=true");
+  }
   return load_config(options.config_path, sets);
 }
 
@@ -89,13 +157,11 @@ Shape shape_of(const Config& config) {
 }
 
 Subject load_subject(const SubjectOptions& options, const Config& config) {
-  const std::string& name = name_of(options, config);
-  if (names_file(name)) {
-    return load_schedule_file(name, options);
-  }
-  const Family& family = find_family(name);
-  const Shape shape = shape_of(config);
-  return {.schedule = generate(family, shape), .family = &family, .shape = shape};
+  return load(options, config, Lowered::refused);
+}
+
+Subject load_subject_or_lowered(const SubjectOptions& options, const Config& config) {
+  return load(options, config, Lowered::taken);
 }
 
 CostModel costs_for(const Schedule& schedule, const Config& config) {
@@ -105,7 +171,7 @@ CostModel costs_for(const Schedule& schedule, const Config& config) {
 Timeline load_timeline(const SubjectOptions& options, const Config& config) {
   const std::string& name = name_of(options, config);
   if (names_file(name)) {
-    const std::string text = read_file(name);
+    const std::string text = read_document(name);
     if (is_timeline(text)) {
       Timeline timeline = parse_timeline(text, name);
       check_shape_options(options, name, timeline.pipeline);

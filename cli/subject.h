@@ -10,6 +10,7 @@
 #include "cli/config.h"
 #include "costs/cost_model.h"
 #include "scheduler/generate.h"
+#include "scheduler/lowered.h"
 #include "scheduler/schedule.h"
 #include "trace/timeline.h"
 
@@ -23,6 +24,8 @@ struct SubjectOptions {
   std::optional<int> ranks;
   std::optional<int> microbatches;
   std::optional<int> chunks;
+  std::optional<std::string> memory_limit;  // "8" stage activations, "40GiB"
+  bool forward_only = false;
   bool dump_config = false;
 };
 
@@ -35,8 +38,9 @@ struct SubjectOptions {
 // A family and the shape asked of it, or a schedule from a file.
 struct Subject {
   Schedule schedule;
-  const Family* family = nullptr;  // null for a file
-  Shape shape;                     // of the family
+  const Family* family = nullptr;          // null for a file
+  Shape shape;                             // of the family
+  std::optional<LoweredSchedule> lowered;  // of a file that has its own communication
 };
 
 [[nodiscard]] Shape shape_of(const Config& config);
@@ -44,6 +48,9 @@ struct Subject {
 // Throws Error: unknown family or unsupported shape (usage), unreadable file (input_output), a file
 // that is no schedule (invalid_schedule), shape options that contradict a file (usage).
 [[nodiscard]] Subject load_subject(const SubjectOptions& options, const Config& config);
+
+// As load_subject(), but also takes a lowered file, whose schedule is then in both places.
+[[nodiscard]] Subject load_subject_or_lowered(const SubjectOptions& options, const Config& config);
 
 // Requires: a schedule that has been compiled. Throws what resolve_costs() throws.
 [[nodiscard]] CostModel costs_for(const Schedule& schedule, const Config& config);

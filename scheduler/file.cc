@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -28,14 +29,18 @@ using File = std::unique_ptr<std::FILE, Closer>;
               fmt::format("cannot {} '{}': {}", verb, path, std::strerror(error)));
 }
 
-std::string read_all(std::FILE* file, const std::string& path) {
+using HeadCheck = std::function<void(std::string_view head)>;
+
+std::string read_all(std::FILE* file, const std::string& path, const HeadCheck& check_head) {
   std::string content;
-  constexpr std::size_t step = 1 << 16;
-  for (std::size_t got = step; got > 0;) {
+  for (std::size_t got = head_bytes; got > 0;) {
     const std::size_t size = content.size();
-    content.resize(size + step);
-    got = std::fread(content.data() + size, 1, step, file);
+    content.resize(size + head_bytes);
+    got = std::fread(content.data() + size, 1, head_bytes, file);
     content.resize(size + got);
+    if (size == 0 && got == head_bytes) {
+      check_head(content);
+    }
   }
   if (std::ferror(file) != 0) {
     fail("read", path, errno);
@@ -62,8 +67,12 @@ void write_in(const std::string& place, const std::string& path, std::string_vie
 }  // namespace
 
 std::string read_file(const std::string& path) {
+  return read_file(path, [](std::string_view) {});
+}
+
+std::string read_file(const std::string& path, const HeadCheck& check_head) {
   if (path == "-") {
-    return read_all(stdin, "stdin");
+    return read_all(stdin, "stdin", check_head);
   }
   if (std::filesystem::is_directory(path)) {
     fail("read", path, EISDIR);
@@ -72,7 +81,7 @@ std::string read_file(const std::string& path) {
   if (!file) {
     fail("read", path, errno);
   }
-  return read_all(file.get(), path);
+  return read_all(file.get(), path, check_head);
 }
 
 void write_file(const std::string& path, std::string_view content) {

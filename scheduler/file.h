@@ -2,6 +2,8 @@
 
 #pragma once
 
+#include <cstddef>
+#include <functional>
 #include <string>
 #include <string_view>
 
@@ -9,6 +11,12 @@ namespace dualpipe {
 
 // "-" is stdin. Throws Error (input_output).
 [[nodiscard]] std::string read_file(const std::string& path);
+
+// As above; but shows the beginning of a long file to `check_head`, which throws if there is no
+// point in reading the rest.
+inline constexpr std::size_t head_bytes = 1 << 16;
+[[nodiscard]] std::string read_file(const std::string& path,
+                                    const std::function<void(std::string_view head)>& check_head);
 
 // "-" is stdout. A regular file is written beside its place and then moved there, so that nobody
 // ever sees half of it and a failure leaves the old one. Throws Error (input_output).

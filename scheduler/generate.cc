@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <limits>
@@ -13,8 +15,12 @@
 
 #include <fmt/format.h>
 
+#include "costs/check.h"
+#include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/generators/families.h"
+#include "scheduler/memory.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
 
 namespace dualpipe {
@@ -56,11 +62,43 @@ std::optional<Shape> nearest_supported(const Family& family, const Shape& asked)
   return nearest;
 }
 
+std::string cost_aware_names() {
+  std::vector<std::string_view> names;
+  for (const Family* family : families()) {
+    if (family->cost_aware()) {
+      names.push_back(family->name);
+    }
+  }
+  return fmt::format("{}", fmt::join(names, ", "));
+}
+
 }  // namespace
 
 std::span<const Family* const> families() {
-  static constexpr std::array table{&one_f_one_b_family, &dualpipe_family, &dualpipev_family,
-                                    &gpipe_family, &interleaved_family};
+  static constexpr std::array table{
+      &one_f_one_b_family,
+      &one_f_one_b_v_family,
+      &bitpipe_family,
+      &chimera_family,
+      &chimera_doubling_family,
+      &dualpipe_family,
+      &dualpipev_family,
+      &gems_family,
+      &gis_family,
+      &gis_h_family,
+      &gpipe_family,
+      &hanayo_family,
+      &interleaved_family,
+      &interleaved_zb_family,
+      &looped_bfs_family,
+      &v_half_family,
+      &v_min_family,
+      &zb_1p_family,
+      &zb_2p_family,
+      &zb_h1_family,
+      &zb_h2_family,
+      &zb_v_family,
+  };
   return table;
 }
 
@@ -78,7 +116,7 @@ const Family& find_family(std::string_view name) {
                           name, did_you_mean(name, names), fmt::join(names, ", ")));
 }
 
-Schedule generate(const Family& family, const Shape& shape) {
+void require_supported(const Family& family, const Shape& shape) {
   if (!positive(shape)) {
     throw Error(ExitCode::usage,
                 fmt::format("{}: ranks, microbatches and chunks must be at least 1; found {}, {} "
@@ -105,7 +143,41 @@ Schedule generate(const Family& family, const Shape& shape) {
                             family.name, family.requirement, shape.ranks, shape.microbatches,
                             shape.chunks, remedy));
   }
-  return family.generate(shape);
+}
+
+Schedule generate(const Family& family, const Shape& shape, const Target& target) {
+  require_supported(family, shape);
+  const Placement placement = family.placement(shape);
+  CHECK(target.costs.stages.size() == static_cast<std::size_t>(placement.stages()));
+  Schedule schedule{
+      .pipeline = {.name = std::string(family.name),
+                   .placement = placement,
+                   .direction =
+                       directions_of_microbatches(shape.microbatches, placement.directions())},
+      .ranks = family.cost_aware() ? family.arrange(shape, target) : family.order(shape)};
+  if (target.memory) {
+    const std::vector<StageBytes> bytes = stage_bytes_of(target.costs);
+    if (const std::optional<MemoryExcess> excess = find_excess(schedule, bytes, *target.memory)) {
+      throw Error(
+          ExitCode::infeasible,
+          fmt::format("{} keeps {} alive on rank {}, but the memory limit is {}; raise it, "
+                      "or choose a schedule that keeps less ({})",
+                      family.name, to_string(MemoryLimit{excess->peak, target.memory->unit}),
+                      excess->rank, to_string(*target.memory), cost_aware_names()));
+    }
+  }
+  return schedule;
+}
+
+Schedule generate(const Family& family, const Shape& shape) {
+  require_supported(family, shape);
+  constexpr Time each = std::chrono::milliseconds(1);
+  const StageCosts stage{
+      .forward = each, .backward_input = each, .backward_weight = each, .overlapped = 3 * each};
+  const std::size_t stages = static_cast<std::size_t>(family.placement(shape).stages());
+  return generate(family, shape,
+                  {.costs = {.stages = std::vector<StageCosts>(stages, stage), .p2p = {}},
+                   .memory = std::nullopt});
 }
 
 }  // namespace dualpipe

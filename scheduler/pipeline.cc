@@ -31,6 +31,18 @@ int Placement::chunks() const {
   return static_cast<int>(most);
 }
 
+double Placement::parameter_shares() const {
+  std::size_t most = 0;
+  for (int rank = 0; rank < ranks; ++rank) {
+    std::size_t held = 0;
+    for (int direction = 0; direction < directions(); ++direction) {
+      held += stages_of(rank, direction).size();
+    }
+    most = std::max(most, held);
+  }
+  return shares(static_cast<double>(most));
+}
+
 Placement linear_placement(int ranks) {
   return looped_placement(ranks, 1);
 }
@@ -44,21 +56,32 @@ Placement looped_placement(int ranks, int chunks) {
   return {.ranks = ranks, .rank_of_stage = {std::move(rank_of)}};
 }
 
-Placement v_placement(int ranks) {
-  CHECK(ranks > 0);
+Placement zigzag_placement(int ranks, int chunks) {
+  CHECK(ranks > 0 && chunks > 0);
   std::vector<int> rank_of;
-  for (int stage = 0; stage < 2 * ranks; ++stage) {
-    rank_of.push_back(std::min(stage, 2 * ranks - 1 - stage));
+  for (int stage = 0; stage < ranks * chunks; ++stage) {
+    const int along = stage % ranks;
+    rank_of.push_back(stage / ranks % 2 == 0 ? along : ranks - 1 - along);
   }
   return {.ranks = ranks, .rank_of_stage = {std::move(rank_of)}};
 }
 
+Placement v_placement(int ranks) {
+  return zigzag_placement(ranks, 2);
+}
+
+Placement both_ways(Placement one_way) {
+  CHECK(one_way.directions() == 1);
+  std::vector<int> mirrored = one_way.rank_of_stage.front();
+  for (int& rank : mirrored) {
+    rank = one_way.ranks - 1 - rank;
+  }
+  one_way.rank_of_stage.push_back(std::move(mirrored));
+  return one_way;
+}
+
 Placement bidirectional_placement(int ranks) {
-  Placement placement = linear_placement(ranks);
-  std::vector<int> reversed = placement.rank_of_stage.front();
-  std::reverse(reversed.begin(), reversed.end());
-  placement.rank_of_stage.push_back(std::move(reversed));
-  return placement;
+  return both_ways(linear_placement(ranks));
 }
 
 std::vector<int> directions_of_microbatches(int microbatches, int directions) {

@@ -26,6 +26,13 @@ struct Placement {
   // The most stages a rank holds for one direction (what Megatron calls virtual stages).
   [[nodiscard]] int chunks() const;
 
+  // What `stages_held` stages are of the model, in shares of 1/ranks: at 1, a rank holds no more
+  // than if the model were divided evenly without copies.
+  [[nodiscard]] double shares(double stages_held) const { return stages_held * ranks / stages(); }
+
+  // Parameters of the rank that holds most, in such shares: 2 where each stage has a replica.
+  [[nodiscard]] double parameter_shares() const;
+
   bool operator==(const Placement&) const = default;
 };
 
@@ -33,8 +40,15 @@ struct Placement {
 [[nodiscard]] Placement linear_placement(int ranks);
 // Stage s on rank s mod ranks: chunk k of rank r is stage k*ranks + r.
 [[nodiscard]] Placement looped_placement(int ranks, int chunks);
-// Rank r holds stages r and 2*ranks-1-r; the turn at the last rank stays on it.
+// Chunk after chunk of `ranks` stages, down the ranks and back up in turn: chunk k of rank r is
+// stage k*ranks + r where k is even, k*ranks + ranks-1-r where it is odd. Every turn stays on its
+// rank.
+[[nodiscard]] Placement zigzag_placement(int ranks, int chunks);
+// The zigzag of two chunks: rank r holds stages r and 2*ranks-1-r.
 [[nodiscard]] Placement v_placement(int ranks);
+// `one_way` for direction 0, and its mirror image for direction 1: what rank r holds for one is
+// what rank ranks-1-r holds for the other. Requires: one_way has one direction.
+[[nodiscard]] Placement both_ways(Placement one_way);
 // Direction 0: stage s on rank s. Direction 1: stage s on rank ranks-1-s.
 [[nodiscard]] Placement bidirectional_placement(int ranks);
 

@@ -9,8 +9,10 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "scheduler/op.h"
@@ -43,9 +45,16 @@ struct TransportSemantics {
   // How many sends of a channel may be under way: a slot waits until its send buffer is free.
   // 0: every send is waited for as soon as it is issued (blocking calls). Grouped requires 1.
   int send_slots = 1;
+  // How many messages a lane (see play.h) holds that have been sent but not received: so many sends
+  // are done without their receives. 0: rendezvous, which is the strictest. What real transports do
+  // below their eager threshold.
+  int buffering = 0;
 
   bool operator==(const TransportSemantics&) const = default;
 };
+
+// Of TransportSemantics::send_slots and buffering: as many as there are messages.
+inline constexpr int unlimited = std::numeric_limits<int>::max();
 
 // The reference implementations' ways to communicate, for comparison.
 inline constexpr TransportSemantics grouped_world{
@@ -67,6 +76,9 @@ struct Message {
   std::int32_t channel = 0;   // index into Program::channels()
   std::int32_t sequence = 0;  // position in the channel, from 0
 };
+
+// "channel", "edge", ..: the words of the command line.
+[[nodiscard]] std::string_view to_string(Topology topology);
 
 // "activation 1->2" or "gradient 2->1".
 [[nodiscard]] std::string to_string(const Channel& channel);

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "scheduler/channels.h"
 #include "scheduler/communication.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
@@ -20,8 +21,9 @@ class ProgramBuilder {
   // Requires: `schedule` has passed validate(); the semantics fit together (see check_semantics).
   ProgramBuilder(Schedule schedule, const TransportSemantics& semantics);
 
-  // Adds violations of kind message. The program is not yet known to be free of deadlock. An empty
-  // `communication` means the derived order.
+  // Adds violations of kind message: channels whose two ends disagree. Without any, the program can
+  // be played, but is not yet known to be free of deadlock. An empty `communication` means the
+  // derived order.
   [[nodiscard]] Program build(const CommunicationOrder& communication, Violations& violations);
 
  private:
@@ -31,38 +33,32 @@ class ProgramBuilder {
     std::int32_t count = 0;     // its messages
     std::int32_t sent = 0;      // while the source's instructions are written
     std::int32_t received = 0;  // while the destination's are
-    // Only of a given communication order:
-    std::int32_t written = 0;   // by slots of the source
-    std::int32_t consumed = 0;  // by slots of the destination
   };
 
-  void find_channels();
-  [[nodiscard]] std::int32_t channel_of(const Value& value) const;
-  [[nodiscard]] std::vector<Channel> channels_of_boundaries() const;
+  [[nodiscard]] static Program start(Schedule schedule, const TransportSemantics& semantics);
+  void number_messages();
   void write_rank(int rank);
   void write_slot(std::int32_t slot);
   void write_grouped_slot(std::int32_t slot);
   void write_end(int rank);
-  void write_given(int rank, const std::vector<CommunicationStep>& steps, Violations& violations);
-  void communicate(int rank, const CommunicationStep& step, Violations& violations);
-  void run_given(int rank, std::int32_t slot, Violations& violations);
-  void write_group();
-  void check_all_communicated(Violations& violations) const;
   void find_messages(const Slot& slot);
+  void take(const CommunicationOrder& communication, Violations& violations);
   void emit(Instruction::Kind kind, std::int32_t index) { out_->push_back({kind, index}); }
   void check_channels(Violations& violations) const;
-  void check_shared_lanes(Violations& violations) const;
 
   Program program_;
-  std::vector<Ends> ends_;                       // [channel]
-  std::vector<std::vector<std::int32_t>> down_;  // [direction][stage]: channel of its activations
-  std::vector<std::vector<std::int32_t>> up_;    // [direction][stage]: of its input gradients
-  std::vector<Value> received_;                  // [message]: what its receiver takes it for
-  std::vector<Instruction>* out_ = nullptr;      // of the rank being written
-  std::vector<std::int32_t> incoming_;           // messages that the slot being written reads
-  std::vector<std::int32_t> outgoing_;           // messages that it writes
-  std::vector<std::int32_t> unsent_;             // messages that wait for the next group
-  std::vector<Instruction> group_;               // of a given order: sends and receives to commit
+  ChannelMap channels_;
+  std::vector<Ends> ends_;                   // [channel]
+  std::vector<Value> received_;              // [message]: what its receiver takes it for
+  std::vector<Instruction>* out_ = nullptr;  // of the rank being written
+  std::vector<std::int32_t> incoming_;       // messages that the slot being written reads
+  std::vector<std::int32_t> outgoing_;       // messages that it writes
+  std::vector<std::int32_t> unsent_;         // messages that wait for the next group
 };
+
+// Where channels share a communicator, all messages from one rank to another there form one lane
+// without tags: its k-th send meets its k-th receive, be they activations or gradients. Adds
+// violations of kind message for lanes in which these two are not the same message.
+void check_shared_lanes(const Program& program, Violations& violations);
 
 }  // namespace dualpipe

@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "costs/check.h"
 #include "costs/error.h"
@@ -16,6 +18,47 @@ Slot Slot::pair(const Op& forward, const Op& backward) {
   slot.ops_ = {forward, backward};
   slot.size_ = 2;
   return slot;
+}
+
+bool is_forward_only(const Schedule& schedule) {
+  bool forwards = false;
+  for (const std::vector<Slot>& slots : schedule.ranks) {
+    for (const Slot& slot : slots) {
+      if (slot.back().kind != OpKind::forward) {
+        return false;
+      }
+      forwards = true;
+    }
+  }
+  return forwards;
+}
+
+Schedule forward_only(Schedule schedule) {
+  for (std::vector<Slot>& slots : schedule.ranks) {
+    std::vector<Slot> forwards;
+    for (const Slot& slot : slots) {
+      if (slot.front().kind == OpKind::forward) {
+        forwards.emplace_back(slot.front());
+      }
+    }
+    slots = std::move(forwards);
+  }
+  return schedule;
+}
+
+std::string name_of(const Value& value, const Schedule& schedule) {
+  CHECK(value.kind != ValueKind::weight_operands);
+  if (value.kind == ValueKind::activation) {
+    return to_string(Op{value.stage, OpKind::forward, value.microbatch}) + "'s output";
+  }
+  const Op whole{value.stage, OpKind::backward, value.microbatch};
+  const int rank = schedule.pipeline.rank_of(value.stage, value.microbatch);
+  for (const Slot& slot : schedule.ranks[static_cast<std::size_t>(rank)]) {
+    if (slot.back() == whole) {
+      return to_string(whole) + "'s gradient";
+    }
+  }
+  return to_string(Op{value.stage, OpKind::backward_input, value.microbatch}) + "'s gradient";
 }
 
 std::string to_string(const Slot& slot) {

@@ -38,12 +38,24 @@ class Slot {
   std::uint32_t size_ = 1;
 };
 
+using RankOrders = std::vector<std::vector<Slot>>;  // [rank], in the order of execution
+
 struct Schedule {
   Pipeline pipeline;
-  std::vector<std::vector<Slot>> ranks;  // [rank], in the order of execution
+  RankOrders ranks;
 
   bool operator==(const Schedule&) const = default;
 };
+
+// Whether it has forwards and no backwards of any kind: inference.
+[[nodiscard]] bool is_forward_only(const Schedule& schedule);
+
+// The forwards alone, in their order; an overlapped pair becomes its forward.
+[[nodiscard]] Schedule forward_only(Schedule schedule);
+
+// For people, by the op that writes the value in this schedule: "1F3's output", "1I3's gradient".
+// Requires: a value that travels, of a complete schedule. Linear in the slots of its rank.
+[[nodiscard]] std::string name_of(const Value& value, const Schedule& schedule);
 
 // "0F3", or PyTorch's "(0F7;7B3)OVERLAP_F_B".
 [[nodiscard]] std::string to_string(const Slot& slot);

@@ -1,6 +1,7 @@
 #include "scheduler/text.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <optional>
@@ -14,10 +15,13 @@
 #include <nlohmann/json.hpp>
 
 #include "costs/error.h"
+#include "scheduler/file.h"
 #include "scheduler/infer.h"
+#include "scheduler/lowered.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
 #include "scheduler/schedule.h"
+#include "scheduler/text_line.h"
 
 namespace dualpipe {
 namespace {
@@ -41,17 +45,6 @@ void append_row(std::string& text, const std::vector<Slot>& slots, char separato
 }
 
 // --- text and CSV ---
-
-// A line of a file, and where it is.
-struct Line {
-  std::string_view text;
-  std::string_view origin;
-  std::size_t number = 0;
-
-  [[nodiscard]] std::string place(std::size_t column) const {
-    return fmt::format("{}:{}:{}", origin, number, column + 1);
-  }
-};
 
 bool is_separator(char letter) {
   return letter == ',' || letter == ' ' || letter == '\t';
@@ -85,13 +78,28 @@ int parse_count(const Line& line, std::string_view word, std::size_t column) {
   return value;
 }
 
+// A cell of `line`, which need not be all of it; nothing if it says nothing of the pipeline.
+std::optional<Slot> parse_cell(const Line& line, std::string_view word, std::size_t column) {
+  line.require_text(word, column);
+  if (is_sharding(word)) {
+    return std::nullopt;
+  }
+  try {
+    return parse_slot(word);
+  } catch (const Error& error) {
+    line.refuse(column, is_lowered_cell(word)
+                            ? fmt::format("'{}' is communication, which only `check` looks at; "
+                                          "expected ops alone (PyTorch's compute_only form)",
+                                          word.substr(0, 60))
+                            : error.what());
+  }
+}
+
 std::vector<Slot> parse_row(const Line& line) {
   std::vector<Slot> slots;
   for_each_word(line.text, [&](std::string_view word, std::size_t column) {
-    try {
-      slots.push_back(parse_slot(word));
-    } catch (const Error& error) {
-      refuse(line.place(column), error.what());
+    if (const std::optional<Slot> slot = parse_cell(line, word, column)) {
+      slots.push_back(*slot);
     }
   });
   return slots;
@@ -172,18 +180,11 @@ Schedule parse_lines(std::string_view text, const std::string& origin) {
                   .rank_of_stage = {},
                   .direction = {}};
   Schedule schedule;
-  std::size_t number = 0;
-  while (!text.empty()) {
-    const std::size_t end = std::min(text.find('\n'), text.size());
-    Line line{.text = text.substr(0, end), .origin = origin, .number = ++number};
-    text.remove_prefix(std::min(end + 1, text.size()));
-    if (line.text.ends_with('\r')) {
-      line.text.remove_suffix(1);
-    }
+  for_each_line(text, origin, [&](const Line& line) {
     if (!schedule.ranks.empty() || !parse_header(line, headers)) {
       schedule.ranks.push_back(parse_row(line));
     }
-  }
+  });
   if (headers.rank_of_stage && !headers.direction) {
     refuse(origin, "the placement line needs a direction line beside it, as in 'direction: 0*8'");
   }
@@ -234,6 +235,48 @@ Schedule parse_json(std::string_view text, const std::string& origin) {
   }
   schedule.pipeline.placement.ranks = static_cast<int>(schedule.ranks.size());
   return schedule;
+}
+
+// --- the beginning of a long file ---
+
+// Of documents that we write, the first key is schema_version; others may order theirs as they
+// like.
+void check_first_key(std::string_view head, const std::string& origin) {
+  constexpr std::array<std::string_view, 9> keys{"schema_version", "kind",         "name",
+                                                 "stages",         "microbatches", "placement",
+                                                 "ranks",          "stage_bytes",  "direction"};
+  const std::size_t begin = std::min(head.find('"'), head.size() - 1) + 1;
+  const std::size_t end = std::min(head.find('"', begin), head.size());
+  const std::string_view key = head.substr(begin, end - begin);
+  if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
+    refuse(origin, fmt::format("expected a schedule or a timeline, of which the keys are {}; found "
+                               "a long document that begins with the key \"{}\"",
+                               fmt::join(keys, ", "), key.substr(0, 40)));
+  }
+}
+
+bool is_header(std::string_view line) {
+  return line.starts_with(name_key) || line.starts_with(placement_key) ||
+         line.starts_with(direction_key);
+}
+
+// Refuses what parse_row() would refuse, but for a last word that may have been cut off.
+void check_lines(std::string_view head, const std::string& origin) {
+  constexpr std::size_t word_max = 128;  // far longer than any that means something
+  const std::size_t last = head.find_last_of(", \t\r\n") + 1;
+  if (head.size() - last < word_max) {
+    head = head.substr(0, last);
+  }
+  for_each_line(head, origin, [](const Line& line) {
+    if (is_header(line.text)) {
+      return;
+    }
+    for_each_word(line.text, [&](std::string_view word, std::size_t column) {
+      if (!is_lowered_cell(word)) {
+        static_cast<void>(parse_cell(line, word, column));
+      }
+    });
+  });
 }
 
 // What every written form must say, so that any of them can say it again.
@@ -289,6 +332,20 @@ std::string to_text(const Schedule& schedule) {
     text += '\n';
   }
   return text;
+}
+
+std::string read_document(const std::string& path) {
+  return read_file(path, [&](std::string_view head) {
+    const std::size_t first = head.find_first_not_of(" \t\r\n");
+    if (first == std::string_view::npos) {
+      return;  // So far it is empty.
+    }
+    if (head[first] == '{') {
+      check_first_key(head, path);
+    } else {
+      check_lines(head, path);
+    }
+  });
 }
 
 Schedule parse_schedule(std::string_view text, const std::string& origin) {

@@ -15,6 +15,10 @@ namespace dualpipe {
 [[nodiscard]] std::string to_csv(const Schedule& schedule);
 [[nodiscard]] std::string to_text(const Schedule& schedule);
 
+// The content of a file that is to be a schedule or a timeline. Of a long file that cannot be one,
+// only the beginning is read. Throws Error: input_output, or invalid_schedule with line and column.
+[[nodiscard]] std::string read_document(const std::string& path);
+
 // Reads any of the three forms. `origin` names the file in messages. A CSV file, and text without
 // headers, say neither name nor placement: the name is `origin` without folder and extension, and
 // the placement is the one its ops show (see infer_pipeline).

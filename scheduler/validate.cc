@@ -86,6 +86,7 @@ class Census {
       : schedule_(schedule),
         pipeline_(schedule.pipeline),
         violations_(violations),
+        forward_only_(is_forward_only(schedule)),
         found_(static_cast<std::size_t>(pipeline_.stages()) *
                static_cast<std::size_t>(pipeline_.microbatches())) {}
 
@@ -201,6 +202,9 @@ class Census {
                        .slot = -1,
                        .message = op(OpKind::forward) + " is missing"});
     }
+    if (forward_only_) {
+      return;
+    }
     if (entry.backward == absent) {
       violations_.add(
           {.kind = Kind::missing,
@@ -258,6 +262,7 @@ class Census {
   const Schedule& schedule_;
   const Pipeline& pipeline_;
   Violations& violations_;
+  bool forward_only_ = false;  // inference: there is nothing else to be missed
   std::vector<Found> found_;   // [stage][microbatch]
   bool out_of_order_ = false;  // somewhere; check_order() says where
 };
@@ -299,6 +304,32 @@ void validate(const Schedule& schedule, Violations& violations) {
   if (violations.empty()) {
     census.check_order();
   }
+}
+
+// PyTorch's loss is taken of whatever the last stage has run, in that order, and matched with the
+// targets in the order of microbatches.
+std::vector<std::string> warnings_of(const Schedule& schedule) {
+  const Pipeline& pipeline = schedule.pipeline;
+  const int last = pipeline.stages() - 1;
+  if (pipeline.placement.directions() > 1 || is_forward_only(schedule)) {
+    return {};  // PyTorch cannot express two directions; without a backward there is no gradient.
+  }
+  const int rank = pipeline.placement.rank_of_stage.front()[static_cast<std::size_t>(last)];
+  int previous = -1;
+  for (const Slot& slot : schedule.ranks[static_cast<std::size_t>(rank)]) {
+    const Op& op = slot.front();
+    if (op.kind != OpKind::forward || op.stage != last) {
+      continue;
+    }
+    if (op.microbatch < previous) {
+      return {fmt::format(
+          "rank {} runs {} after {}: from forwards of the last stage that are not in the order of "
+          "microbatches, PyTorch computes wrong gradients",
+          rank, to_string(op), to_string(Op{last, OpKind::forward, previous}))};
+    }
+    previous = op.microbatch;
+  }
+  return {};
 }
 
 }  // namespace dualpipe

@@ -8,6 +8,7 @@
 
 #include "costs/check.h"
 #include "costs/cost_model.h"
+#include "scheduler/memory.h"
 #include "scheduler/op.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
@@ -151,14 +152,11 @@ Timeline simulate(const Program& program, const CostModel& costs,
                   const SimulationOptions& options) {
   const Pipeline& pipeline = program.pipeline();
   CHECK(costs.stages.size() == at(pipeline.stages()));
-  Timeline timeline{.pipeline = pipeline, .ranks = {}, .transfers = {}, .stage_bytes = {}};
+  Timeline timeline{
+      .pipeline = pipeline, .ranks = {}, .transfers = {}, .stage_bytes = stage_bytes_of(costs)};
   timeline.ranks.resize(at(pipeline.ranks()));
   for (int rank = 0; rank < pipeline.ranks(); ++rank) {
     timeline.ranks[at(rank)].reserve(program.slots(rank).size());
-  }
-  for (const StageCosts& stage : costs.stages) {
-    timeline.stage_bytes.push_back(
-        {.activation = stage.activation_bytes, .weight_operands = stage.weight_operand_bytes});
   }
   Pass pass(program, costs, timeline);
   pass.run();

@@ -10,10 +10,10 @@
 #include <nlohmann/json.hpp>
 
 #include "costs/cost_model.h"
+#include "scheduler/memory.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
-#include "scheduler/schedule.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -25,60 +25,19 @@ double ratio(Time part, Time whole) {
              : static_cast<double>(part.count()) / static_cast<double>(whole.count());
 }
 
-// Walks one rank's spans in order and keeps count of what is alive. Slots of a rank do not overlap,
-// so what a slot adds at its begin comes before what it frees at its end, and order is all it
-// takes.
-class MemoryCount {
- public:
-  explicit MemoryCount(const std::vector<StageBytes>& bytes) : bytes_(bytes) {}
+// Without a backward anywhere it is inference, which keeps nothing for one.
+MemoryCount::Purpose purpose_of(const Timeline& timeline) {
+  const bool backward =
+      std::any_of(timeline.ranks.begin(), timeline.ranks.end(), [](const auto& spans) {
+        return std::any_of(spans.begin(), spans.end(), [](const Span& span) {
+          return span.slot.back().kind != OpKind::forward;
+        });
+      });
+  return backward ? MemoryCount::Purpose::training : MemoryCount::Purpose::inference;
+}
 
-  void run(const Slot& slot) {
-    for (const Op& op : slot) {
-      if (op.kind == OpKind::forward) {
-        ++activations_;
-        alive_ += bytes_of(op).activation;
-      }
-    }
-    peak_activations_ = std::max(peak_activations_, activations_);
-    peak_bytes_ = std::max(peak_bytes_, alive_);
-    for (const Op& op : slot) {
-      switch (op.kind) {
-        case OpKind::forward:
-          break;
-        case OpKind::backward:
-          --activations_;
-          alive_ -= bytes_of(op).activation;
-          break;
-        case OpKind::backward_input:
-          alive_ += bytes_of(op).weight_operands - bytes_of(op).activation;
-          break;
-        case OpKind::backward_weight:
-          --activations_;
-          alive_ -= bytes_of(op).weight_operands;
-          break;
-      }
-    }
-    peak_bytes_ = std::max(peak_bytes_, alive_);
-  }
-
-  [[nodiscard]] int peak_activations() const { return peak_activations_; }
-  [[nodiscard]] std::int64_t peak_bytes() const { return peak_bytes_; }
-
- private:
-  [[nodiscard]] StageBytes bytes_of(const Op& op) const {
-    return bytes_.empty() ? StageBytes{} : bytes_[static_cast<std::size_t>(op.stage)];
-  }
-
-  const std::vector<StageBytes>& bytes_;
-  int activations_ = 0;
-  int peak_activations_ = 0;
-  std::int64_t alive_ = 0;
-  std::int64_t peak_bytes_ = 0;
-};
-
-RankMetrics measure_rank(const std::vector<Span>& spans, const Timeline& timeline) {
+RankMetrics measure_rank(const std::vector<Span>& spans, MemoryCount memory) {
   RankMetrics metrics;
-  MemoryCount memory(timeline.stage_bytes);
   for (const Span& span : spans) {
     metrics.busy += span.duration();
     memory.run(span.slot);
@@ -98,8 +57,9 @@ Metrics measure(const Timeline& timeline) {
   Metrics metrics;
   metrics.step_time = makespan(timeline);
   Time busy{};
+  const MemoryCount nothing_alive(timeline.stage_bytes, purpose_of(timeline));
   for (const std::vector<Span>& spans : timeline.ranks) {
-    RankMetrics rank = measure_rank(spans, timeline);
+    RankMetrics rank = measure_rank(spans, nothing_alive);
     rank.idle = metrics.step_time - rank.busy;
     rank.bubble_ratio = ratio(rank.idle, metrics.step_time);
     metrics.longest_rank_time = std::max(metrics.longest_rank_time, rank.end - rank.begin);

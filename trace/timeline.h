@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "costs/cost_model.h"
+#include "scheduler/memory.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
@@ -33,14 +34,6 @@ struct Transfer {
   Time end{};    // when the receiver has it
 
   bool operator==(const Transfer&) const = default;
-};
-
-// Bytes that one microbatch keeps alive at a stage.
-struct StageBytes {
-  std::int64_t activation = 0;       // from the begin of F to the end of B or I
-  std::int64_t weight_operands = 0;  // from the end of I to the end of W
-
-  bool operator==(const StageBytes&) const = default;
 };
 
 struct Timeline {

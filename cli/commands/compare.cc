@@ -3,7 +3,6 @@
 // fair.
 
 #include <algorithm>
-#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -37,24 +36,6 @@ struct Row {
   double parameters = 0.0;
 };
 
-// The most that one rank holds of something, of which each stage has 1/stages and each rank's share
-// is 1/ranks.
-double shares(double stages_held, const Pipeline& pipeline) {
-  return stages_held * pipeline.ranks() / pipeline.stages();
-}
-
-double parameters_held(const Pipeline& pipeline) {
-  std::size_t most = 0;
-  for (int rank = 0; rank < pipeline.ranks(); ++rank) {
-    std::size_t held = 0;
-    for (int direction = 0; direction < pipeline.placement.directions(); ++direction) {
-      held += pipeline.placement.stages_of(rank, direction).size();
-    }
-    most = std::max(most, held);
-  }
-  return shares(static_cast<double>(most), pipeline);
-}
-
 Row simulate_row(const std::string& name, const SubjectOptions& options, const Config& config) {
   Row row;
   row.name = name;
@@ -62,13 +43,14 @@ Row simulate_row(const std::string& name, const SubjectOptions& options, const C
   one.subject = name;
   try {
     const Program program = compile_or_throw(load_subject(one, config).schedule);
+    const Placement& placement = program.pipeline().placement;
     row.metrics =
         measure(simulate(program, costs_for(program.schedule(), config), {.transfers = false}));
     for (const RankMetrics& rank : row.metrics.ranks) {
       row.peak_activations =
-          std::max(row.peak_activations, shares(rank.peak_activations, program.pipeline()));
+          std::max(row.peak_activations, placement.shares(rank.peak_activations));
     }
-    row.parameters = parameters_held(program.pipeline());
+    row.parameters = placement.parameter_shares();
   } catch (const Error& error) {  // Part of the answer: this schedule does not fit the others.
     row.refusal = error.what();
   }

@@ -1,5 +1,6 @@
 // dualpipe-sim list: the schedule families, what each requires, and what is known of it.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,19 +23,33 @@ namespace {
 
 std::string as_table() {
   std::vector<std::vector<std::string>> rows;
+  std::vector<std::vector<std::string>> formulas;
   for (const Family* family : families()) {
     rows.push_back({std::string(family->name), std::string(family->summary),
-                    std::string(family->requirement), std::string(family->step_time_formula)});
+                    std::string(family->requirement), family->cost_aware() ? "costs" : "shape"});
+    formulas.push_back({std::string(family->name), std::string(family->step_time_formula)});
   }
   const std::vector<Column> columns{{"schedule", Align::left},
                                     {"what it is", Align::left},
                                     {"requires", Align::left},
-                                    {"step time without transfers", Align::left}};
-  return format_table(columns, rows) +
+                                    {"made for", Align::left}};
+  const std::vector<Column> formula_columns{{"schedule", Align::left},
+                                            {"step time, by stage", Align::left}};
+  return format_table(columns, rows) + "\n" + format_table(formula_columns, formulas) +
          "\nP ranks, M microbatches, v chunks per rank; F forward, I and W the halves of a "
          "backward B,\n"
          "FB a forward overlapped with a backward, all of one stage; c one transfer.\n"
          "`list --format json` adds sources, and the closed forms at --ranks and --microbatches.\n";
+}
+
+nlohmann::ordered_json number_or_null(const std::optional<Time>& time) {
+  return time ? nlohmann::ordered_json(time->count()) : nlohmann::ordered_json();
+}
+
+// What a rank computes in a step if nothing overlaps.
+Time work_per_rank(const Shape& shape, const Placement& placement, const StageCosts& stage) {
+  const Time all = shape.microbatches * (stage.forward + stage.backward());
+  return all * placement.stages() / placement.ranks;
 }
 
 nlohmann::ordered_json closed_form_of(const Family& family, const Config& config) {
@@ -42,20 +57,27 @@ nlohmann::ordered_json closed_form_of(const Family& family, const Config& config
   if (!family.supports(shape)) {
     return nullptr;
   }
-  const Placement placement = family.generate(shape).pipeline.placement;
+  const Placement placement = family.placement(shape);
   const CostModel costs = resolve_costs(config.costs, shape.ranks, placement.stages());
   for (const StageCosts& stage : costs.stages) {
     if (stage != costs.stages.front()) {
       return nullptr;  // Closed forms are for stages of equal cost.
     }
   }
-  const ClosedForm known = family.closed_form(shape, costs.stages.front(), costs.p2p);
+  const StageCosts& stage = costs.stages.front();
+  const ClosedForm known = family.closed_form(shape, stage, costs.p2p);
   nlohmann::ordered_json form;
-  form["step_time"] = nullptr;
+  form["step_time"] = number_or_null(known.step_time);
+  form["longest_rank_time"] = number_or_null(known.longest_rank_time);
+  form["bubble"] = nullptr;
   if (known.step_time) {
-    form["step_time"] = known.step_time->count();
+    form["bubble"] = (*known.step_time - work_per_rank(shape, placement, stage)).count();
   }
-  form["peak_activations"] = known.peak_activations;
+  form["peak_activations"] = nullptr;
+  if (known.peak_activations) {
+    form["peak_activations"] = *known.peak_activations;
+  }
+  form["parameter_shares"] = placement.parameter_shares();
   return form;
 }
 
@@ -72,6 +94,7 @@ std::string as_json(const Config& config) {
                                      {"source", family->source},
                                      {"requires", family->requirement},
                                      {"step_time_formula", family->step_time_formula},
+                                     {"cost_aware", family->cost_aware()},
                                      {"supported", family->supports(shape_of(config))},
                                      {"closed_form", closed_form_of(*family, config)}});
   }

@@ -5,6 +5,13 @@
 // one that goes down the ranks and comes back, with half the parameters per rank. Both are one
 // order of steps, written here once, in terms of two phases: for DualPipe a phase is a direction,
 // mirrored in the second half of the ranks; for DualPipeV it is a chunk.
+//
+// The references ask for an even number of ranks, and for microbatches that are even in number and
+// fill the pipeline. The shapes beyond are ours. With an odd number of ranks, the middle one is the
+// innermost of both halves and holds one stage for both directions. With too few microbatches for a
+// rank's eight steps, or one more in one direction than in the other, the steps are those for as
+// many as they need, of which the first do not exist: so the forwards still fill the pipeline as
+// fast as they can, and the last backwards still leave their weights for later.
 
 #include <algorithm>
 #include <array>
@@ -29,6 +36,7 @@ namespace {
 struct Phase {
   int stage = 0;
   int first_microbatch = 0;
+  int microbatches = 0;
 };
 
 // How far a rank is from the end it feeds: `depth` ranks lie outside it, of `depths` in all.
@@ -50,9 +58,20 @@ struct Communicates {
 // Collects one rank's slots, and the sends and receives that the reference implementation issues
 // around them. Every kind of op of a phase takes its microbatches in order; weight halves wait in
 // one queue for both phases. The function names are the reference's.
+//
+// Every kind of op of a phase is asked for `rounds` times. Where that is more often than there are
+// microbatches, the first ones are left out, with their communication.
 class RankOrder {
  public:
-  explicit RankOrder(const std::array<Phase, 2>& phases) : phases_(phases) {}
+  RankOrder(const std::array<Phase, 2>& phases, int rounds) : phases_(phases) {
+    for (std::size_t phase = 0; phase < phases.size(); ++phase) {
+      const int first = phases[phase].microbatches - rounds;
+      CHECK(first <= 0);
+      forwards_[phase] = first;
+      backwards_[phase] = first;
+      communicated_[phase] = {{{first, first}, {first, first}}};
+    }
+  }
 
   void forward_chunk(int phase, const Communicates& when = {}) {
     if (when.receive) {
@@ -65,9 +84,9 @@ class RankOrder {
   }
   void backward_chunk(int phase, bool enable_zb = false, const Communicates& when = {}) {
     recv_backward(phase);
-    const Op op = next(phase, enable_zb ? OpKind::backward_input : OpKind::backward);
+    const std::optional<Op> op = next(phase, enable_zb ? OpKind::backward_input : OpKind::backward);
     if (enable_zb) {
-      waiting_.push_back({op.stage, OpKind::backward_weight, op.microbatch});
+      waiting_.push_back(op);
     }
     run(op);
     if (when.send) {
@@ -80,14 +99,21 @@ class RankOrder {
       recv_forward(forward_phase);
     }
     recv_backward(backward_phase);
-    const Op forward = next(forward_phase, OpKind::forward);
-    run(Slot::pair(forward, next(backward_phase, OpKind::backward)));
+    const std::optional<Op> forward = next(forward_phase, OpKind::forward);
+    const std::optional<Op> backward = next(backward_phase, OpKind::backward);
+    if (forward && backward) {
+      run(Slot::pair(*forward, *backward));
+    } else {
+      run(forward ? forward : backward);
+    }
     send_forward(forward_phase);
     send_backward(backward_phase);
   }
   void weight_chunk() {
     CHECK(!waiting_.empty());
-    run(waiting_.front());
+    if (const std::optional<Op> input = waiting_.front()) {
+      run(Op{input->stage, OpKind::backward_weight, input->microbatch});
+    }
     waiting_.pop_front();
   }
   void recv_forward(int phase) {
@@ -115,49 +141,60 @@ class RankOrder {
 
  private:
   // A group goes out, whole, before each compute.
-  void run(const Slot& slot) {
-    communication_.push_back({.kind = CommunicationStep::Kind::commit, .value = {}});
-    communication_.push_back({.kind = CommunicationStep::Kind::run, .value = {}});
-    slots_.push_back(slot);
+  void run(const std::optional<Slot>& slot) {
+    if (slot) {
+      communication_.push_back({.kind = CommunicationStep::Kind::commit, .value = {}});
+      communication_.push_back({.kind = CommunicationStep::Kind::run, .value = {}});
+      slots_.push_back(*slot);
+    }
   }
 
   // The value is written by this phase's stage, or by its neighbour `from` stages away.
   void communicate(CommunicationStep::Kind kind, ValueKind value, int phase, int from) {
     const Phase& own = phases_[static_cast<std::size_t>(phase)];
     const bool sends = kind == CommunicationStep::Kind::send;
-    int& count = communicated_[static_cast<std::size_t>(phase)][sends ? 1 : 0]
-                              [value == ValueKind::activation ? 0 : 1];
-    communication_.push_back(
-        {.kind = kind, .value = {value, own.stage + from, own.first_microbatch + count++}});
+    int& next = communicated_[static_cast<std::size_t>(phase)][sends ? 1 : 0]
+                             [value == ValueKind::activation ? 0 : 1];
+    const int number = next++;
+    if (number >= 0) {
+      communication_.push_back(
+          {.kind = kind, .value = {value, own.stage + from, own.first_microbatch + number}});
+    }
   }
 
-  Op next(int phase, OpKind kind) {
+  // None in the place of a microbatch before the first.
+  std::optional<Op> next(int phase, OpKind kind) {
     const std::size_t which = static_cast<std::size_t>(phase);
-    std::array<int, 2>& done = kind == OpKind::forward ? forwards_ : backwards_;
-    return {phases_[which].stage, kind, phases_[which].first_microbatch + done[which]++};
+    const int number = (kind == OpKind::forward ? forwards_ : backwards_)[which]++;
+    if (number < 0) {
+      return std::nullopt;
+    }
+    return Op{phases_[which].stage, kind, phases_[which].first_microbatch + number};
   }
 
   std::array<Phase, 2> phases_;
+  // The next number of each phase; below zero, of microbatches that do not exist.
   std::array<int, 2> forwards_{};
   std::array<int, 2> backwards_{};
   std::array<std::array<std::array<int, 2>, 2>, 2> communicated_{};  // [phase][sent][gradient]
-  std::deque<Op> waiting_;
+  std::deque<std::optional<Op>> waiting_;                            // for their weight halves
   std::vector<Slot> slots_;
   std::vector<CommunicationStep> communication_;
 };
 
-// The eight steps of the reference implementation; `microbatches` is the number in each phase.
+// The eight steps of the reference implementation.
 // Receives that are asked for early, and sends that are held back, are what keeps the reference's
 // groups free of deadlock; the slots are the same without them.
 class EightSteps {
  public:
-  EightSteps(const std::array<Phase, 2>& phases, const Position& position, int microbatches)
-      : order_(phases),
-        innermost_(position.innermost()),
+  EightSteps(const std::array<Phase, 2>& phases, const Position& position)
+      : innermost_(position.innermost()),
         hands_on_at_once_(innermost_ && !position.turns_inside),
         outer_(position.depth + 1),
         inner_(position.depths - outer_),
-        main_(microbatches - 2 * position.depths + outer_) {}
+        main_(std::max(
+            0, std::max(phases[0].microbatches, phases[1].microbatches) - 2 * inner_ - outer_)),
+        order_(phases, main_ + 2 * inner_ + outer_) {}
 
   [[nodiscard]] RankOrder::Result run() {
     fill();
@@ -222,58 +259,58 @@ class EightSteps {
     }
   }
 
-  RankOrder order_;
   bool innermost_;
   bool hands_on_at_once_;
   int outer_;  // ranks from this one to the end that it feeds, itself included
   int inner_;  // ranks between this one and the innermost
   int main_;
+  RankOrder order_;
 };
+
+int depths_of(const Shape& shape) {
+  return (shape.ranks + 1) / 2;
+}
 
 RankOrder::Result dualpipe_rank(int rank, const Shape& shape) {
   const int P = shape.ranks;
-  const int each_way = shape.microbatches / 2;
-  std::array<Phase, 2> phases{{{.stage = rank, .first_microbatch = 0},
-                               {.stage = P - 1 - rank, .first_microbatch = each_way}}};
-  if (rank >= P / 2) {
+  const int down = shape.microbatches / 2;
+  std::array<Phase, 2> phases{{{.stage = rank, .first_microbatch = 0, .microbatches = down},
+                               {.stage = P - 1 - rank,
+                                .first_microbatch = down,
+                                .microbatches = shape.microbatches - down}}};
+  if (rank >= depths_of(shape)) {
     std::swap(phases[0], phases[1]);
   }
-  const Position position{.depth = std::min(rank, P - 1 - rank), .depths = P / 2};
-  return EightSteps(phases, position, each_way).run();
+  const Position position{.depth = std::min(rank, P - 1 - rank), .depths = depths_of(shape)};
+  return EightSteps(phases, position).run();
 }
 
 RankOrder::Result dualpipev_rank(int rank, const Shape& shape) {
   const int R = shape.ranks;
+  const int M = shape.microbatches;
   const std::array<Phase, 2> phases{
-      {{.stage = rank, .first_microbatch = 0}, {.stage = 2 * R - 1 - rank, .first_microbatch = 0}}};
+      {{.stage = rank, .first_microbatch = 0, .microbatches = M},
+       {.stage = 2 * R - 1 - rank, .first_microbatch = 0, .microbatches = M}}};
   const Position position{.depth = rank, .depths = R, .turns_inside = true};
-  return EightSteps(phases, position, shape.microbatches).run();
+  return EightSteps(phases, position).run();
 }
 
-Schedule dualpipe(const Shape& shape) {
-  const int P = shape.ranks;
-  Schedule schedule{.pipeline = {.name = "dualpipe",
-                                 .placement = bidirectional_placement(P),
-                                 .direction = directions_of_microbatches(shape.microbatches, 2)},
-                    .ranks = {}};
-  for (int rank = 0; rank < P; ++rank) {
-    schedule.ranks.push_back(dualpipe_rank(rank, shape).slots);
+template <RankOrder::Result (*OrderOfRank)(int, const Shape&)>
+RankOrders order(const Shape& shape) {
+  RankOrders ranks;
+  for (int rank = 0; rank < shape.ranks; ++rank) {
+    ranks.push_back(OrderOfRank(rank, shape).slots);
   }
-  return schedule;
+  return ranks;
 }
 
-Schedule dualpipev(const Shape& shape) {
-  const int R = shape.ranks;
-  Schedule schedule{.pipeline = {.name = "dualpipev",
-                                 .placement = v_placement(R),
-                                 .direction = directions_of_microbatches(shape.microbatches, 1)},
-                    .ranks = {}};
-  for (int rank = 0; rank < R; ++rank) {
-    schedule.ranks.push_back(dualpipev_rank(rank, shape).slots);
-  }
-  return schedule;
+// Every rank has microbatches for all of its eight steps.
+bool fills_the_steps(const Shape& shape) {
+  return shape.microbatches >= 2 * shape.ranks;
 }
 
+// One microbatch more in one direction leaves the reference's groups live; what else is ours has
+// another order of messages than they are made for.
 template <RankOrder::Result (*OrderOfRank)(int, const Shape&)>
 CommunicationOrder reference_communication(const Shape& shape) {
   CommunicationOrder order;
@@ -295,18 +332,25 @@ Time step_time(int depths, int microbatches_of_both, const StageCosts& stage) {
          (H - 1) * std::max(I - W, Time{});
 }
 
+// With an odd number of ranks as with one more.
 ClosedForm dualpipe_closed_form(const Shape& shape, const StageCosts& stage, Time p2p) {
-  ClosedForm known{.step_time = std::nullopt, .peak_activations = shape.ranks + 1};
-  if (p2p == Time{}) {
-    known.step_time = step_time(shape.ranks / 2, shape.microbatches, stage);
+  const int M = shape.microbatches;
+  const int H = depths_of(shape);
+  ClosedForm known;
+  if (shape.ranks % 2 == 0 || M % 2 == 0) {
+    known.peak_activations = std::min(M, 2 * H + 1);
+  }
+  if (p2p == Time{} && M % 2 == 0 && M >= 4 * H) {
+    known.step_time = step_time(H, M, stage);
   }
   return known;
 }
 
 ClosedForm dualpipev_closed_form(const Shape& shape, const StageCosts& stage, Time p2p) {
-  ClosedForm known{.step_time = std::nullopt, .peak_activations = 2 * shape.ranks + 1};
-  if (p2p == Time{}) {
-    known.step_time = step_time(shape.ranks, 2 * shape.microbatches, stage);
+  const int M = shape.microbatches;
+  ClosedForm known{.peak_activations = std::min(2 * M, 2 * shape.ranks + 1)};
+  if (p2p == Time{} && fills_the_steps(shape)) {
+    known.step_time = step_time(shape.ranks, 2 * M, stage);
   }
   return known;
 }
@@ -317,30 +361,37 @@ constinit const Family dualpipe_family{
     .name = "dualpipe",
     .summary = "two directions, forward overlapped with backward",
     .source = "DeepSeek-V3 technical report, arXiv 2412.19437; deepseek-ai/DualPipe",
-    .requirement = "ranks even, microbatches even and at least twice the ranks",
+    .requirement = "any ranks, any microbatches",
     .step_time_formula =
-        "with H = P/2, N = M: 2H F + max(H F, (H-1)I) + (N-H-2)FB + (H+2)B + "
-        "(H-1)max(I-W, 0)",
-    .supports =
-        [](const Shape& shape) {
-          return shape.ranks % 2 == 0 && shape.microbatches % 2 == 0 &&
-                 shape.microbatches >= 2 * shape.ranks;
-        },
-    .generate = dualpipe,
+        "with H = P/2 rounded up, N = M: 2H F + max(H F, (H-1)I) + (N-H-2)FB + (H+2)B + "
+        "(H-1)max(I-W, 0) when M >= 4H, even",
+    .supports = [](const Shape&) { return true; },
+    .placement = [](const Shape& shape) { return bidirectional_placement(shape.ranks); },
+    .order = order<dualpipe_rank>,
     .closed_form = dualpipe_closed_form,
-    .reference_communication = reference_communication<dualpipe_rank>,
+    .reference_communication =
+        [](const Shape& shape) {
+          return shape.ranks % 2 == 0 && fills_the_steps(shape)
+                     ? reference_communication<dualpipe_rank>(shape)
+                     : CommunicationOrder{};
+        },
 };
 
 constinit const Family dualpipev_family{
     .name = "dualpipev",
     .summary = "DualPipe folded into a V: one copy of the parameters",
     .source = "Sea AI Lab's cut-in-half of DualPipe; deepseek-ai/DualPipe",
-    .requirement = "microbatches at least twice the ranks",
-    .step_time_formula = "as dualpipe with H = P, N = 2M",
-    .supports = [](const Shape& shape) { return shape.microbatches >= 2 * shape.ranks; },
-    .generate = dualpipev,
+    .requirement = "any ranks, any microbatches",
+    .step_time_formula = "as dualpipe with H = P, N = 2M, when M >= 2P",
+    .supports = [](const Shape&) { return true; },
+    .placement = [](const Shape& shape) { return v_placement(shape.ranks); },
+    .order = order<dualpipev_rank>,
     .closed_form = dualpipev_closed_form,
-    .reference_communication = reference_communication<dualpipev_rank>,
+    .reference_communication =
+        [](const Shape& shape) {
+          return fills_the_steps(shape) ? reference_communication<dualpipev_rank>(shape)
+                                        : CommunicationOrder{};
+        },
 };
 
 }  // namespace dualpipe

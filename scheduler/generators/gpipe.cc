@@ -18,13 +18,10 @@
 namespace dualpipe {
 namespace {
 
-Schedule gpipe(const Shape& shape) {
-  Schedule schedule{.pipeline = {.name = "gpipe",
-                                 .placement = linear_placement(shape.ranks),
-                                 .direction = directions_of_microbatches(shape.microbatches, 1)},
-                    .ranks = {}};
+RankOrders order(const Shape& shape) {
+  RankOrders ranks;
   for (int rank = 0; rank < shape.ranks; ++rank) {
-    std::vector<Slot>& slots = schedule.ranks.emplace_back();
+    std::vector<Slot>& slots = ranks.emplace_back();
     slots.reserve(2 * static_cast<std::size_t>(shape.microbatches));
     for (const OpKind kind : {OpKind::forward, OpKind::backward}) {
       for (int microbatch = 0; microbatch < shape.microbatches; ++microbatch) {
@@ -32,7 +29,7 @@ Schedule gpipe(const Shape& shape) {
       }
     }
   }
-  return schedule;
+  return ranks;
 }
 
 ClosedForm closed_form(const Shape& shape, const StageCosts& stage, Time p2p) {
@@ -51,7 +48,8 @@ constinit const Family gpipe_family{
     .requirement = "any ranks, any microbatches",
     .step_time_formula = "(M+P-1)(F+B) + 2(P-1)c",
     .supports = [](const Shape&) { return true; },
-    .generate = gpipe,
+    .placement = [](const Shape& shape) { return linear_placement(shape.ranks); },
+    .order = order,
     .closed_form = closed_form,
 };
 

@@ -1,15 +1,19 @@
 // Interleaved 1F1B: every rank holds several chunks of the model, chunk k of rank r being stage
-// k*P + r, and runs P microbatches of one chunk before it turns to the next. The pipeline fills in
-// steps of one chunk, so the bubble shrinks by the number of chunks; memory and messages grow.
+// k*P + r, and runs a round of P microbatches through one chunk before it turns to the next. The
+// pipeline fills in steps of one chunk, so the bubble shrinks by the number of chunks; memory and
+// messages grow.
+//
+// Megatron-LM wants rounds of P. PyTorch takes rounds of any one size that is not below P, or one
+// round where there are fewer microbatches. Where no size divides them all, rounds that differ by
+// one are ours.
 
 #include <algorithm>
-#include <cstddef>
-#include <optional>
 #include <vector>
 
 #include "costs/cost_model.h"
 #include "scheduler/generate.h"
 #include "scheduler/generators/families.h"
+#include "scheduler/generators/rounds.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
@@ -17,54 +21,34 @@
 namespace dualpipe {
 namespace {
 
-// The step-th forward (or backward) of a rank: Megatron's get_model_chunk_id. Backwards visit the
-// chunks in reverse.
-Op nth_op(int step, OpKind kind, int rank, const Shape& shape) {
-  const int P = shape.ranks;
-  const int v = shape.chunks;
-  const int chunk = step % (P * v) / P;
-  const int visited = kind == OpKind::forward ? chunk : v - 1 - chunk;
-  const int microbatch = step / (P * v) * P + step % P;
-  return {visited * P + rank, kind, microbatch};
-}
-
-std::vector<Slot> order_of_rank(int rank, const Shape& shape) {
-  const int steps = shape.microbatches * shape.chunks;
-  const int warmup =
-      std::min(2 * (shape.ranks - 1 - rank) + (shape.chunks - 1) * shape.ranks, steps);
-  std::vector<Slot> slots;
-  slots.reserve(2 * static_cast<std::size_t>(steps));
-  for (int forward = 0; forward < warmup; ++forward) {
-    slots.emplace_back(nth_op(forward, OpKind::forward, rank, shape));
-  }
-  for (int backward = 0; backward < steps; ++backward) {
-    if (backward + warmup < steps) {
-      slots.emplace_back(nth_op(backward + warmup, OpKind::forward, rank, shape));
-    }
-    slots.emplace_back(nth_op(backward, OpKind::backward, rank, shape));
-  }
-  return slots;
-}
-
-Schedule interleaved(const Shape& shape) {
-  Schedule schedule{.pipeline = {.name = "interleaved",
-                                 .placement = looped_placement(shape.ranks, shape.chunks),
-                                 .direction = directions_of_microbatches(shape.microbatches, 1)},
-                    .ranks = {}};
+RankOrders order(const Shape& shape) {
+  const std::vector<int> rounds = even_rounds(shape);
+  RankOrders ranks;
   for (int rank = 0; rank < shape.ranks; ++rank) {
-    schedule.ranks.push_back(order_of_rank(rank, shape));
+    ranks.push_back(
+        alternate(in_rounds(OpKind::forward, rank, shape, rounds),
+                  in_rounds(OpKind::backward, rank, shape, rounds),
+                  {.warmup = 2 * (shape.ranks - 1 - rank) + (shape.chunks - 1) * rounds.front()}));
   }
-  return schedule;
+  return ranks;
 }
 
+// With whole rounds of P, the transfers lie on the critical path once around all ranks for every
+// chunk, there and back, less the two ends; as long as compute covers each of them.
 ClosedForm closed_form(const Shape& shape, const StageCosts& stage, Time p2p) {
   const int P = shape.ranks;
   const int M = shape.microbatches;
   const int v = shape.chunks;
-  ClosedForm known{.step_time = std::nullopt, .peak_activations = std::min(v * P + P - 1, M * v)};
+  const int round = even_rounds(shape).front();
+  ClosedForm known{.peak_activations = std::min((v - 1) * round + 2 * P - 1, M * v)};
+  const Time computing =
+      (v * std::max(M, P) + std::min(M, P) - 1) * (stage.forward + stage.backward());
   if (p2p == Time{} || P == 1) {
-    known.step_time = (M * v + P - 1) * (stage.forward + stage.backward());
+    known.step_time = computing;
+  } else if (M % P == 0 && p2p <= std::min(stage.forward, stage.backward())) {
+    known.step_time = computing + 2 * (v * P - 1) * p2p;
   }
+  known.longest_rank_time = known.step_time;  // rank 0 begins first and ends last
   return known;
 }
 
@@ -74,10 +58,11 @@ constinit const Family interleaved_family{
     .name = "interleaved",
     .summary = "1F1B over several chunks per rank",
     .source = "Megatron-LM, Narayanan et al., SC 2021",
-    .requirement = "microbatches a multiple of ranks",
-    .step_time_formula = "(Mv+P-1)(F+B)",
-    .supports = [](const Shape& shape) { return shape.microbatches % shape.ranks == 0; },
-    .generate = interleaved,
+    .requirement = "any ranks, any microbatches, any chunks",
+    .step_time_formula = "(v max(M,P) + min(M,P) - 1)(F+B) + 2(vP-1)c when P divides M",
+    .supports = [](const Shape&) { return true; },
+    .placement = [](const Shape& shape) { return looped_placement(shape.ranks, shape.chunks); },
+    .order = order,
     .closed_form = closed_form,
 };
 

@@ -38,15 +38,12 @@ std::vector<Slot> order_of_rank(int rank, const Shape& shape) {
   return slots;
 }
 
-Schedule one_f_one_b(const Shape& shape) {
-  Schedule schedule{.pipeline = {.name = "1f1b",
-                                 .placement = linear_placement(shape.ranks),
-                                 .direction = directions_of_microbatches(shape.microbatches, 1)},
-                    .ranks = {}};
+RankOrders order(const Shape& shape) {
+  RankOrders ranks;
   for (int rank = 0; rank < shape.ranks; ++rank) {
-    schedule.ranks.push_back(order_of_rank(rank, shape));
+    ranks.push_back(order_of_rank(rank, shape));
   }
-  return schedule;
+  return ranks;
 }
 
 // The transfers lie on the critical path at the fill, at the drain, and once per P microbatches in
@@ -54,7 +51,7 @@ Schedule one_f_one_b(const Shape& shape) {
 ClosedForm closed_form(const Shape& shape, const StageCosts& stage, Time p2p) {
   const int P = shape.ranks;
   const int M = shape.microbatches;
-  ClosedForm known{.step_time = std::nullopt, .peak_activations = std::min(P, M)};
+  ClosedForm known{.peak_activations = std::min(P, M)};
   const Time computing = (M + P - 1) * (stage.forward + stage.backward());
   if (p2p == Time{} || P == 1) {
     known.step_time = computing;
@@ -73,7 +70,8 @@ constinit const Family one_f_one_b_family{
     .requirement = "any ranks, any microbatches",
     .step_time_formula = "(M+P-1)(F+B) + 2c((P-1)(M/P+1)-1) when P divides M",
     .supports = [](const Shape&) { return true; },
-    .generate = one_f_one_b,
+    .placement = [](const Shape& shape) { return linear_placement(shape.ranks); },
+    .order = order,
     .closed_form = closed_form,
 };
 

@@ -16,6 +16,7 @@
 #include "cli/config.h"
 #include "costs/cost_model.h"
 #include "costs/error.h"
+#include "scheduler/memory.h"
 
 namespace dualpipe {
 namespace {
@@ -46,12 +47,25 @@ std::string any_text() {
   return text;
 }
 
+// Of every magnitude that a limit may have: up to 2^53.
+MemoryLimit any_limit() {
+  const std::uint64_t bits = *rc::gen::arbitrary<std::uint64_t>();
+  const unsigned int shift = *rc::gen::inRange(11U, 64U);
+  return {.amount = static_cast<std::int64_t>(bits >> shift),
+          .unit = *rc::gen::element(MemoryLimit::Unit::activations, MemoryLimit::Unit::bytes)};
+}
+
 Config any_config() {
   Config config;
   config.pipeline.schedule = any_text();
   config.pipeline.ranks = *rc::gen::inRange(1, 100'001);
   config.pipeline.microbatches = *rc::gen::inRange(1, 10'000'001);
   config.pipeline.chunks = *rc::gen::inRange(1, 1025);
+  if (*rc::gen::arbitrary<bool>()) {
+    config.pipeline.memory_limit = any_limit();
+  }
+  config.pipeline.forward_only = *rc::gen::arbitrary<bool>();
+  config.pipeline.effort = *rc::gen::inRange(0, 2'000'000'001);
   config.costs.unit = *rc::gen::element<std::string>("ns", "us", "ms", "s");
   config.costs.per = *rc::gen::element<std::string>("rank", "stage");
   config.costs.forward = any_cost();
@@ -85,6 +99,7 @@ TEST(ConfigProperties, ADumpReadsBackAsTheSameConfig) {
     // Over a base that differs in every way, so that a key that is not written shows.
     Config base = any_config();
     base.costs.overlapped.reset();
+    base.pipeline.memory_limit.reset();
     const Config back = parse_config(dump_config(config), "dump", base);
     RC_ASSERT(without_places(back) == config);
   }));

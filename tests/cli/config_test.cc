@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 #include "costs/error.h"
 #include "scheduler/file.h"
 #include "scheduler/generate.h"
+#include "scheduler/memory.h"
 #include "scheduler/schedule.h"
 
 namespace dualpipe {
@@ -33,6 +35,10 @@ Config parse(std::string_view text) {
 
 Config load(const std::vector<std::string>& sets) {
   return load_config(std::nullopt, sets);
+}
+
+MemoryLimit bytes(std::int64_t amount) {
+  return {.amount = amount, .unit = MemoryLimit::Unit::bytes};
 }
 
 // The message with which `attempt` fails; "" if it does not.
@@ -61,6 +67,9 @@ TEST(Config, WithoutFileAndSetsIsTheDefaultsOfTheDesign) {
   EXPECT_EQ(config.pipeline.ranks, 8);
   EXPECT_EQ(config.pipeline.microbatches, 20);
   EXPECT_EQ(config.pipeline.chunks, 1);
+  EXPECT_EQ(config.pipeline.memory_limit, std::nullopt);
+  EXPECT_FALSE(config.pipeline.forward_only);
+  EXPECT_EQ(config.pipeline.effort, 30'000'000);
   EXPECT_EQ(config.costs, CostConfig{});
 }
 
@@ -71,6 +80,9 @@ schedule = "1f1b"
 ranks = 4
 microbatches = 9
 chunks = 2
+memory_limit = "40GiB"
+forward_only = true
+effort = 12345
 [costs]
 unit = "us"
 per = "stage"
@@ -82,7 +94,7 @@ p2p = 0.125
 activation_bytes = 4096
 weight_operand_bytes = 1e6
 )");
-  EXPECT_EQ(config.pipeline, (PipelineConfig{"1f1b", 4, 9, 2}));
+  EXPECT_EQ(config.pipeline, (PipelineConfig{"1f1b", 4, 9, 2, bytes(40LL << 30), true, 12345}));
   EXPECT_EQ(config.costs.unit, "us");
   EXPECT_EQ(config.costs.per, "stage");
   EXPECT_THAT(config.costs.forward.values, ElementsAre(1.5));
@@ -128,6 +140,34 @@ TEST(Config, ASetTakesALineOfTextThatLooksLikeTomlOnlyAsText) {
 TEST(Config, ASetTakesAPathOfManyDots) {
   const std::string path = "../../../../../../bench/v1.0.csv";
   EXPECT_EQ(load({"pipeline.schedule=" + path}).pipeline.schedule, path);
+}
+
+TEST(Config, AMemoryLimitIsANumberOfActivationsOrATextWithAUnit) {
+  const auto limit = [](const std::string& value) {
+    return load({"pipeline.memory_limit=" + value}).pipeline.memory_limit;
+  };
+  EXPECT_EQ(limit("8"), MemoryLimit{.amount = 8});
+  EXPECT_EQ(limit("\"8\""), MemoryLimit{.amount = 8});
+  EXPECT_EQ(limit("0"), MemoryLimit{.amount = 0});
+  EXPECT_EQ(limit("512MiB"), bytes(512LL << 20));
+  EXPECT_EQ(limit("\"2kB\""), bytes(2000));
+  EXPECT_EQ(parse("pipeline.memory_limit = \"1.5KiB\"").pipeline.memory_limit, bytes(1536));
+}
+
+// The example after "write for example" is what the reader will try next.
+TEST(Config, EveryRefusalSuggestsAValueThatIsAccepted) {
+  for (const ConfigKey& key : config_keys()) {
+    const std::string message = refusal_of_set(key.dotted() + "={}");
+    const std::size_t place = message.find("write for example --set ");
+    ASSERT_NE(place, std::string::npos) << key.dotted() << ": " << message;
+    const std::string set = message.substr(place + std::string("write for example --set ").size());
+    EXPECT_EQ(refusal_of_set(set), "") << key.dotted();
+  }
+}
+
+TEST(Config, AMemoryLimitOverridesOneWithAnotherUnit) {
+  EXPECT_EQ(load({"pipeline.memory_limit=8", "pipeline.memory_limit=1GB"}).pipeline.memory_limit,
+            bytes(1'000'000'000));
 }
 
 TEST(Config, ASetTakesAList) {
@@ -184,6 +224,18 @@ TEST(Config, RefusesEveryOtherTypeOfValue) {
       {"pipeline.microbatches = 10000001", "from 1 to 10000000; found 10000001;"},
       {"pipeline.chunks = 1025", "from 1 to 1024; found 1025;"},
       {"pipeline.chunks = -1", "found -1;"},
+      {"pipeline.memory_limit = -1",
+       "expected a whole number of stage activations, or of bytes with their unit, such as "
+       "\"40GiB\"; found -1;"},
+      {"pipeline.memory_limit = 8.0", "found 8.0;"},
+      {"pipeline.memory_limit = \"8 GiB\"", "found the text \"8 GiB\";"},
+      {"pipeline.memory_limit = \"\"", "found the text \"\";"},
+      {"pipeline.memory_limit = true", "found true;"},
+      {"pipeline.memory_limit = 9223372036854775807", "found 9223372036854775807;"},
+      {"pipeline.forward_only = 1", "expected true or false; found 1;"},
+      {"pipeline.forward_only = \"yes\"", "found the text \"yes\";"},
+      {"pipeline.effort = -1", "from 0 to 2000000000; found -1;"},
+      {"pipeline.effort = 2000000001", "from 0 to 2000000000; found 2000000001;"},
       {"pipeline.schedule = \"\"", "expected a text that is not empty; found the text \"\";"},
       {"pipeline.schedule = 1", "found 1;"},
       {"costs.per = \"ranks\"", "did you mean 'rank'?"},
@@ -207,8 +259,10 @@ TEST(Config, RefusesEveryOtherTypeOfValue) {
 
 TEST(Config, TheLargestShapeIsAccepted) {
   const Config config = load({"pipeline.ranks=100000", "pipeline.microbatches=10000000",
-                              "pipeline.chunks=1024", "costs.p2p=0"});
-  EXPECT_EQ(config.pipeline, (PipelineConfig{"dualpipe", 100000, 10000000, 1024}));
+                              "pipeline.chunks=1024", "pipeline.effort=2000000000",
+                              "pipeline.memory_limit=9007199254740991B", "costs.p2p=0"});
+  EXPECT_EQ(config.pipeline, (PipelineConfig{"dualpipe", 100000, 10000000, 1024,
+                                             bytes(9'007'199'254'740'991), false, 2'000'000'000}));
 }
 
 TEST(Config, TextThatIsNotTomlIsRefusedWithItsPlace) {
@@ -264,6 +318,10 @@ TEST(Config, TheDefaultFileIsTheDumpOfTheDefaults) {
 
 TEST(Config, ADumpCommentsOutWhatIsLeftOut) {
   EXPECT_THAT(dump_config(Config{}), HasSubstr("\n# overlapped = "));
+  EXPECT_THAT(dump_config(Config{}), HasSubstr("\n# memory_limit = "));
+  EXPECT_THAT(dump_config(load({"pipeline.memory_limit=8"})), HasSubstr("\nmemory_limit = 8 "));
+  EXPECT_THAT(dump_config(load({"pipeline.memory_limit=1KiB"})),
+              HasSubstr("\nmemory_limit = \"1024B\" "));
   EXPECT_THAT(dump_config(load({"costs.overlapped=[4, 5e-9]"})),
               HasSubstr("\noverlapped = [4.0, 5e-09] "));
 }

@@ -70,7 +70,7 @@ TEST(LowerBounds, OfLinearPlacementsHold) {
   }
 }
 
-// V placement, F = I = W = 1, k stage activations: 6M + 6P - 3k - 1.
+// V placement, F = I = W = 1, k stage activations, more microbatches than fit: 6M + 6P - 3k - 1.
 TEST(LowerBounds, OfVPlacementsHold) {
   const Family& family = find_family("dualpipev");
   for (const Shape& shape : supported_shapes(family, {.ranks = 10, .microbatches = 30})) {
@@ -78,6 +78,9 @@ TEST(LowerBounds, OfVPlacementsHold) {
     int alive = 0;
     for (const RankMetrics& rank : metrics.ranks) {
       alive = std::max(alive, rank.peak_activations);
+    }
+    if (alive == 2 * shape.microbatches) {
+      continue;
     }
     EXPECT_GE(metrics.longest_rank_time,
               Time(6 * shape.microbatches + 6 * shape.ranks - 3 * alive - 1))

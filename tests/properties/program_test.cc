@@ -183,8 +183,9 @@ TEST(Program, OfEveryFamilyKeepsItsPromises) {
   for (const Family* family : families()) {
     for (const Shape& shape :
          supported_shapes(*family, {.ranks = 4, .microbatches = 9, .chunks = 2})) {
+      const Schedule schedule = quickly_generated(*family, shape);
       for (const TransportSemantics& semantics : transports) {
-        const Compilation compilation = compile(generate(*family, shape), semantics);
+        const Compilation compilation = compile(schedule, semantics);
         if (compilation.program) {
           check_program(*compilation.program);
         }
@@ -198,7 +199,9 @@ TEST(Program, OfTheReferencesGroupsKeepsItsPromises) {
     const Family& family = find_family(name);
     for (const Shape& shape : supported_shapes(family, {.ranks = 6, .microbatches = 13})) {
       SCOPED_TRACE(to_string(family, shape));
-      check_program(reference_program(family, shape));
+      if (!family.reference_communication(shape).empty()) {
+        check_program(reference_program(family, shape));
+      }
     }
   }
 }

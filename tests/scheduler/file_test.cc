@@ -4,6 +4,7 @@
 #include <fstream>
 #include <ios>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -109,6 +110,28 @@ TEST_F(File, WritesThroughALink) {
   write_file(path("link"), "new");
   EXPECT_TRUE(fs::is_symlink(path("link")));
   EXPECT_EQ(read_file(path("real")), "new");
+}
+
+TEST_F(File, ShowsTheBeginningOfALongFileOnly) {
+  const std::string content(3 * head_bytes, 'x');
+  write_file(path("long.txt"), content);
+  std::vector<std::string> heads;
+  EXPECT_EQ(read_file(path("long.txt"), [&](std::string_view head) { heads.emplace_back(head); }),
+            content);
+  EXPECT_THAT(heads, ElementsAre(content.substr(0, head_bytes)));
+  write_file(path("short.txt"), "short");
+  EXPECT_EQ(read_file(path("short.txt"), [](std::string_view) { FAIL(); }), "short");
+}
+
+// A file without end: only whoever stops at its beginning ever comes back.
+TEST_F(File, ReadsNoFurtherThanTheBeginningThatIsRefused) {
+  EXPECT_THAT(refusal(ExitCode::invalid_schedule,
+                      [] {
+                        return read_file("/dev/zero", [](std::string_view) {
+                          throw Error(ExitCode::invalid_schedule, "refused");
+                        });
+                      }),
+              HasSubstr("refused"));
 }
 
 }  // namespace

@@ -35,6 +35,23 @@ TEST(Placement, VGoesDownAndComesBack) {
   EXPECT_THAT(placement.stages_of(2, 0), ElementsAre(2, 3));
 }
 
+TEST(Placement, ZigzagTurnsBackAfterEveryChunk) {
+  const Placement placement = zigzag_placement(3, 3);
+  EXPECT_EQ(placement.ranks, 3);
+  EXPECT_THAT(placement.rank_of_stage, ElementsAre(ElementsAre(0, 1, 2, 2, 1, 0, 0, 1, 2)));
+  EXPECT_EQ(placement.chunks(), 3);
+  EXPECT_THAT(placement.stages_of(0, 0), ElementsAre(0, 5, 6));
+  EXPECT_EQ(zigzag_placement(4, 1), linear_placement(4));
+}
+
+TEST(Placement, BothWaysAddsTheMirrorImage) {
+  const Placement placement = both_ways(v_placement(3));
+  EXPECT_EQ(placement.ranks, 3);
+  EXPECT_THAT(placement.rank_of_stage,
+              ElementsAre(ElementsAre(0, 1, 2, 2, 1, 0), ElementsAre(2, 1, 0, 0, 1, 2)));
+  EXPECT_EQ(placement.chunks(), 2);
+}
+
 TEST(Placement, BidirectionalMirrorsTheSecondDirection) {
   const Placement placement = bidirectional_placement(4);
   EXPECT_EQ(placement.ranks, 4);
@@ -55,6 +72,7 @@ TEST(Placement, ChunksAreTheMostThatAnyRankHolds) {
 TEST(Placement, OfOneRankHoldsEverythingThere) {
   EXPECT_THAT(linear_placement(1).rank_of_stage, ElementsAre(ElementsAre(0)));
   EXPECT_THAT(v_placement(1).rank_of_stage, ElementsAre(ElementsAre(0, 0)));
+  EXPECT_THAT(zigzag_placement(1, 3).rank_of_stage, ElementsAre(ElementsAre(0, 0, 0)));
   EXPECT_THAT(bidirectional_placement(1).rank_of_stage,
               ElementsAre(ElementsAre(0), ElementsAre(0)));
 }

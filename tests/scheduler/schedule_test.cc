@@ -1,5 +1,6 @@
 #include "scheduler/schedule.h"
 
+#include <initializer_list>
 #include <string>
 #include <vector>
 
@@ -8,6 +9,7 @@
 
 #include "costs/error.h"
 #include "scheduler/op.h"
+#include "scheduler/pipeline.h"
 #include "tests/support/refusal.h"
 
 namespace dualpipe {
@@ -61,6 +63,39 @@ TEST(SlotText, RefusesBrokenOpsInsideAPair) {
                           "((0F7;7B3)OVERLAP_F_B;7B3)OVERLAP_F_B", "( 0F7;7B3)OVERLAP_F_B"}) {
     EXPECT_THAT(refusal_of(bad), HasSubstr("expected <stage><F|B|I|W><microbatch>")) << bad;
   }
+}
+
+TEST(ForwardOnly, KeepsTheForwardsInTheirOrder) {
+  Schedule schedule;
+  schedule.pipeline = {.name = "two", .placement = linear_placement(2), .direction = {0, 0}};
+  const auto slots = [](std::initializer_list<const char*> texts) {
+    std::vector<Slot> parsed;
+    for (const char* text : texts) {
+      parsed.push_back(parse_slot(text));
+    }
+    return parsed;
+  };
+  schedule.ranks = {slots({"0F1", "0F0", "0I1", "0W1", "0B0"}),
+                    slots({"1F1", "(1F0;1B1)OVERLAP_F_B", "1B0"})};
+  EXPECT_FALSE(is_forward_only(schedule));
+  const Schedule inference = forward_only(schedule);
+  EXPECT_EQ(inference.pipeline, schedule.pipeline);
+  EXPECT_EQ(inference.ranks[0], slots({"0F1", "0F0"}));
+  EXPECT_EQ(inference.ranks[1], slots({"1F1", "1F0"}));
+  EXPECT_TRUE(is_forward_only(inference));
+}
+
+TEST(ForwardOnly, IsNotSaidOfAScheduleWithoutOps) {
+  EXPECT_FALSE(is_forward_only(Schedule{}));
+}
+
+TEST(ValueName, IsThatOfTheOpThatWritesIt) {
+  Schedule schedule;
+  schedule.pipeline = {.name = "two", .placement = linear_placement(2), .direction = {0, 0}};
+  schedule.ranks = {{}, {parse_slot("1I0"), parse_slot("(1F1;1B1)OVERLAP_F_B")}};
+  EXPECT_EQ(name_of({ValueKind::activation, 0, 1}, schedule), "0F1's output");
+  EXPECT_EQ(name_of({ValueKind::input_gradient, 1, 0}, schedule), "1I0's gradient");
+  EXPECT_EQ(name_of({ValueKind::input_gradient, 1, 1}, schedule), "1B1's gradient");
 }
 
 }  // namespace

@@ -113,6 +113,36 @@ TEST(Validate, AnEmptyScheduleMissesEverything) {
   EXPECT_THAT(violations_of("\n\n"), SizeIs(8));
 }
 
+// --- inference ---
+
+TEST(Validate, ForwardsAloneAreInferenceAndComplete) {
+  EXPECT_THAT(violations_of("0F0 0F1\n1F0 1F1\n"), IsEmpty());
+  EXPECT_THAT(violations_of("0F0 0F1\n1F0\n"),
+              ElementsAre("missing, rank 1, slot -1: 1F1 is missing"));
+}
+
+TEST(Validate, OneBackwardAsksForAll) {
+  EXPECT_THAT(violations_of("0F0 0F1 0B0\n1F0 1F1\n"), SizeIs(3));
+}
+
+// --- warnings ---
+
+std::vector<std::string> warnings_in(std::string_view text) {
+  return warnings_of(written(text));
+}
+
+TEST(Warnings, PyTorchNeedsTheLastStagesForwardsInTheOrderOfMicrobatches) {
+  EXPECT_THAT(warnings_in("0F0 0F1 0B0 0B1\n1F0 1F1 1B0 1B1\n"), IsEmpty());
+  EXPECT_THAT(warnings_in("0F1 0F0 0B0 0B1\n1F1 1F0 1B0 1B1\n"),
+              ElementsAre("rank 1 runs 1F0 after 1F1: from forwards of the last stage that are not "
+                          "in the order of microbatches, PyTorch computes wrong gradients"));
+}
+
+TEST(Warnings, OtherStagesAndInferenceMayForwardInAnyOrder) {
+  EXPECT_THAT(warnings_in("0F1 0F0 1F0 1F1 1B0 1B1 0B0 0B1\n"), IsEmpty());
+  EXPECT_THAT(warnings_in("0F1 0F0\n1F1 1F0\n"), IsEmpty());
+}
+
 // --- duplicate ---
 
 TEST(Validate, NamesEveryOpThatIsThereTwice) {

@@ -1,8 +1,10 @@
 #include "tests/support/brute_force.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <set>
 #include <span>
 #include <string>
@@ -15,10 +17,10 @@ namespace dualpipe {
 namespace {
 
 using Kind = Instruction::Kind;
-using Messages = std::uint64_t;  // a set: bit k is message k
+using Transfers = std::uint64_t;  // a set: bit k is transfer k
 
-constexpr Messages only(std::int32_t message) {
-  return Messages{1} << static_cast<unsigned>(message);
+constexpr Transfers only(std::size_t transfer) {
+  return Transfers{1} << transfer;
 }
 
 // Operations with equal names on one rank run one after another.
@@ -43,15 +45,29 @@ std::string communicator(const Channel& channel, Topology topology) {
 
 // A send or a receive, as one rank issues it.
 struct Operation {
-  std::size_t issued_by = 0;  // number of instructions after which it is issued
-  Messages behind = 0;        // what must be done before it gets to the front
+  std::size_t transfer = 0;
+  bool is_send = false;
+  std::size_t issued_by = 0;   // number of instructions after which it is issued
+  Transfers sends_behind = 0;  // what must be done before it gets to the front
+  Transfers receives_behind = 0;
   int group = 0;
   std::string queue;
 };
 
+// Two ends that meet: the k-th send and the k-th receive of a lane.
+struct Transfer {
+  Operation send;
+  Operation receive;
+  int source = 0;
+  int destination = 0;
+  Transfers of_lane = 0;  // all of its lane
+  Transfers before = 0;   // those of its lane that come first
+};
+
 struct State {
   std::vector<std::size_t> next;  // [rank]: instruction
-  Messages done = 0;
+  Transfers sent = 0;
+  Transfers received = 0;
 
   auto operator<=>(const State&) const = default;
 };
@@ -59,15 +75,19 @@ struct State {
 class Explorer {
  public:
   explicit Explorer(const Program& program)
-      : program_(program), sends_(program.messages().size()), receives_(sends_.size()) {
-    CHECK(sends_.size() <= 64);
+      : program_(program),
+        transfers_(program.messages().size()),
+        sent_as_(transfers_.size()),
+        received_as_(transfers_.size()) {
+    CHECK(transfers_.size() <= 64);
+    meet();
     for (int rank = 0; rank < program.pipeline().ranks(); ++rank) {
       find_operations(rank);
     }
   }
 
   Interleavings explore() {
-    visit({.next = std::vector<std::size_t>(program_.schedule().ranks.size(), 0), .done = 0});
+    visit({.next = std::vector<std::size_t>(program_.schedule().ranks.size(), 0)});
     while (!open_.empty()) {
       const State state = open_.back();
       open_.pop_back();
@@ -78,11 +98,47 @@ class Explorer {
   }
 
  private:
+  // Who meets whom, by counting on each lane.
+  void meet() {
+    std::map<std::string, std::vector<std::int32_t>> sends;
+    std::map<std::string, std::vector<std::int32_t>> receives;
+    for (int rank = 0; rank < program_.pipeline().ranks(); ++rank) {
+      for (const Instruction& instruction : program_.instructions(rank)) {
+        if (instruction.kind == Kind::send || instruction.kind == Kind::receive) {
+          const Channel& channel = program_.channel_of(program_.message(instruction.index));
+          const std::string lane = communicator(channel, program_.semantics().topology) + " from " +
+                                   std::to_string(channel.source) + " to " +
+                                   std::to_string(channel.destination);
+          (instruction.kind == Kind::send ? sends : receives)[lane].push_back(instruction.index);
+        }
+      }
+    }
+    std::size_t transfer = 0;
+    for (const auto& [lane, messages] : sends) {
+      const std::size_t first = transfer;
+      for (std::size_t k = 0; k < messages.size(); ++k, ++transfer) {
+        const Channel& channel = program_.channel_of(program_.message(messages[k]));
+        sent_as_[static_cast<std::size_t>(messages[k])] = transfer;
+        received_as_[static_cast<std::size_t>(receives[lane][k])] = transfer;
+        transfers_[transfer].source = channel.source;
+        transfers_[transfer].destination = channel.destination;
+        for (std::size_t earlier = first; earlier < transfer; ++earlier) {
+          transfers_[transfer].before |= only(earlier);
+        }
+      }
+      for (std::size_t one = first; one < transfer; ++one) {
+        for (std::size_t other = first; other < transfer; ++other) {
+          transfers_[one].of_lane |= only(other);
+        }
+      }
+    }
+  }
+
   void find_operations(int rank) {
     const std::span<const Instruction> instructions = program_.instructions(rank);
     const bool grouped = program_.semantics().grouped;
     std::vector<const Instruction*> open_group;
-    std::vector<Operation*> issued;
+    std::vector<Operation> issued;
     int group = 0;
     for (std::size_t at = 0; at < instructions.size(); ++at) {
       const Kind kind = instructions[at].kind;
@@ -91,19 +147,17 @@ class Explorer {
       }
       if (kind == Kind::end_group || (!grouped && !open_group.empty())) {
         for (const Instruction* instruction : open_group) {
-          Operation& operation = (instruction->kind == Kind::send
-                                      ? sends_
-                                      : receives_)[static_cast<std::size_t>(instruction->index)];
-          const Channel& channel = program_.channel_of(program_.message(instruction->index));
+          Operation operation = issued_as(*instruction, group);
           operation.issued_by = at + 1;
-          operation.group = group;
-          operation.queue = communicator(channel, program_.semantics().topology);
-          for (const Operation* before : issued) {
-            if (before->queue == operation.queue && before->group < group) {
-              operation.behind |= message_of(*before);
+          for (const Operation& before : issued) {
+            if (before.queue == operation.queue && before.group < group) {
+              (before.is_send ? operation.sends_behind : operation.receives_behind) |=
+                  only(before.transfer);
             }
           }
-          issued.push_back(&operation);
+          Transfer& transfer = transfers_[operation.transfer];
+          (operation.is_send ? transfer.send : transfer.receive) = operation;
+          issued.push_back(operation);
         }
         open_group.clear();
         ++group;
@@ -112,19 +166,41 @@ class Explorer {
     CHECK(open_group.empty());
   }
 
-  [[nodiscard]] Messages message_of(const Operation& operation) const {
-    const bool is_send = &operation >= sends_.data() && &operation < sends_.data() + sends_.size();
-    const std::vector<Operation>& kind = is_send ? sends_ : receives_;
-    return only(static_cast<std::int32_t>(&operation - kind.data()));
+  [[nodiscard]] Operation issued_as(const Instruction& instruction, int group) const {
+    Operation operation;
+    operation.is_send = instruction.kind == Kind::send;
+    operation.transfer =
+        (operation.is_send ? sent_as_ : received_as_)[static_cast<std::size_t>(instruction.index)];
+    operation.group = group;
+    operation.queue = communicator(program_.channel_of(program_.message(instruction.index)),
+                                   program_.semantics().topology);
+    return operation;
   }
 
-  [[nodiscard]] bool at_front(const Operation& operation, int rank, const State& state) const {
+  static bool at_front(const Operation& operation, int rank, const State& state) {
     return state.next[static_cast<std::size_t>(rank)] >= operation.issued_by &&
-           (operation.behind & ~state.done) == 0;
+           (operation.sends_behind & ~state.sent) == 0 &&
+           (operation.receives_behind & ~state.received) == 0;
+  }
+
+  [[nodiscard]] bool may_pass(const Instruction& instruction, const State& state) const {
+    const std::size_t message = static_cast<std::size_t>(instruction.index);
+    switch (instruction.kind) {
+      case Kind::await_sent:
+        return (state.sent & only(sent_as_[message])) != 0;
+      case Kind::await_received:
+        return (state.received & only(received_as_[message])) != 0;
+      default:
+        return true;
+    }
   }
 
   void step(const State& state) {
     bool moved = false;
+    const auto go_to = [&](const State& after) {
+      visit(after);
+      moved = true;
+    };
     bool all_at_end = true;
     for (std::size_t rank = 0; rank < state.next.size(); ++rank) {
       const std::span<const Instruction> instructions =
@@ -133,28 +209,44 @@ class Explorer {
         continue;
       }
       all_at_end = false;
-      const Instruction& next = instructions[state.next[rank]];
-      const bool waits = next.kind == Kind::await_received || next.kind == Kind::await_sent;
-      if (!waits || (state.done & only(next.index)) != 0) {
+      if (may_pass(instructions[state.next[rank]], state)) {
         State after = state;
         ++after.next[rank];
-        visit(after);
-        moved = true;
+        go_to(after);
       }
     }
-    for (std::size_t message = 0; message < sends_.size(); ++message) {
-      const std::int32_t index = static_cast<std::int32_t>(message);
-      const Channel& channel = program_.channel_of(program_.message(index));
-      if ((state.done & only(index)) == 0 && at_front(sends_[message], channel.source, state) &&
-          at_front(receives_[message], channel.destination, state)) {
-        State after = state;
-        after.done |= only(index);
-        visit(after);
-        moved = true;
-      }
+    for (std::size_t number = 0; number < transfers_.size(); ++number) {
+      move(number, state, go_to);
     }
     if (!moved) {
       (all_at_end ? found_.some_finish : found_.some_hang) = true;
+    }
+  }
+
+  // All that can happen to one transfer.
+  template <typename GoTo>
+  void move(std::size_t number, const State& state, const GoTo& go_to) const {
+    const Transfer& transfer = transfers_[number];
+    const bool sent = (state.sent & only(number)) != 0;
+    const bool received = (state.received & only(number)) != 0;
+    const bool may_send = !sent && at_front(transfer.send, transfer.source, state);
+    const bool may_receive = !received && at_front(transfer.receive, transfer.destination, state);
+    State after = state;
+    if (may_send && may_receive) {
+      after.sent |= only(number);
+      after.received |= only(number);
+      go_to(after);
+    }
+    after = state;
+    const int held = std::popcount(state.sent & ~state.received & transfer.of_lane);
+    if (may_send && held < program_.semantics().buffering && (transfer.before & ~state.sent) == 0) {
+      after.sent |= only(number);
+      go_to(after);
+    }
+    after = state;
+    if (sent && may_receive) {
+      after.received |= only(number);
+      go_to(after);
     }
   }
 
@@ -174,8 +266,9 @@ class Explorer {
   }
 
   const Program& program_;
-  std::vector<Operation> sends_;     // [message]
-  std::vector<Operation> receives_;  // [message]
+  std::vector<Transfer> transfers_;
+  std::vector<std::size_t> sent_as_;      // [message]: transfer
+  std::vector<std::size_t> received_as_;  // [message]: transfer
   std::set<State> seen_;
   std::vector<State> open_;
   Interleavings found_;

@@ -14,10 +14,11 @@ struct Interleavings {
   std::size_t states = 0;
 };
 
-// Plays the instructions under rendezvous with zero buffering, in all orders: at each state any
-// rank may take its next step and any transfer may take place whose two operations are issued and
-// at the front of their communicators. Exponential; for tiny programs. Requires: at most 64
-// messages.
+// Plays the instructions in all orders, on the topology and with the buffering of the program's
+// semantics. At each state any rank may take its next step; any transfer may take place whose two
+// operations are issued and at the front of their communicators; any send at the front may put its
+// message into its lane's buffer while there is room, in order; and any receive at the front may
+// take its message out. Exponential; for tiny programs. Requires: at most 64 messages.
 [[nodiscard]] Interleavings all_interleavings(const Program& program);
 
 }  // namespace dualpipe

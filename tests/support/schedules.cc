@@ -1,5 +1,8 @@
 #include "tests/support/schedules.h"
 
+#include <chrono>
+#include <cstddef>
+#include <optional>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -7,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "costs/cost_model.h"
 #include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/generate.h"
@@ -42,6 +46,17 @@ Program reference_program(const Family& family, const Shape& shape) {
   return std::move(*compilation.program);
 }
 
+Schedule quickly_generated(const Family& family, const Shape& shape) {
+  constexpr Time each = std::chrono::milliseconds(1);
+  constexpr StageCosts stage{
+      .forward = each, .backward_input = each, .backward_weight = each, .overlapped = 3 * each};
+  const std::size_t stages = static_cast<std::size_t>(family.placement(shape).stages());
+  return generate(family, shape,
+                  {.costs = {.stages = std::vector<StageCosts>(stages, stage), .p2p = {}},
+                   .memory = std::nullopt,
+                   .effort = little_effort});
+}
+
 std::vector<Shape> supported_shapes(const Family& family, const ShapeBounds& bounds) {
   std::vector<Shape> shapes;
   const int chunks_max = has_chunks(family) ? bounds.chunks : 1;
@@ -65,7 +80,10 @@ std::string to_string(const Family& family, const Shape& shape) {
 }
 
 bool has_chunks(const Family& family) {
-  return family.name == "interleaved";
+  const auto stages = [&](int chunks) {
+    return family.placement({.ranks = 4, .microbatches = 8, .chunks = chunks}).stages();
+  };
+  return stages(2) != stages(4);
 }
 
 }  // namespace dualpipe

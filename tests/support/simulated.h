@@ -12,6 +12,7 @@
 #include "scheduler/generate.h"
 #include "scheduler/schedule.h"
 #include "sim/simulate.h"
+#include "tests/support/schedules.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -37,7 +38,7 @@ inline CostModel equal_costs(int stages, const StageCosts& stage, Time p2p = {})
 
 inline Timeline simulated(Schedule schedule, const StageCosts& stage, Time p2p = {}) {
   const int stages = schedule.pipeline.stages();
-  return simulate(compile_or_throw(std::move(schedule)), equal_costs(stages, stage, p2p));
+  return simulate(compile_or_throw(std::move(schedule), eager), equal_costs(stages, stage, p2p));
 }
 
 inline Timeline simulated(std::string_view family, const Shape& shape, const StageCosts& stage,

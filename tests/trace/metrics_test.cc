@@ -156,5 +156,13 @@ TEST(MetricsCsv, HasTheSameNumbersUnderAHeader) {
             "1,10,70,60,30,0.3333333333333333,1,0\n");
 }
 
+// In inference nobody waits for an activation once its forward has ended and it has been handed on.
+TEST(Metrics, InferenceKeepsAnActivationOnlyDuringItsForward) {
+  const RankMetrics rank = only_rank(
+      one_rank("0F0@0-10 1F0@10-20 0F1@20-30", {.activation = 7, .weight_operands = 3}, 2));
+  EXPECT_EQ(rank.peak_activations, 1);
+  EXPECT_EQ(rank.peak_bytes, 7);
+}
+
 }  // namespace
 }  // namespace dualpipe

@@ -1,0 +1,193 @@
+#include "scheduler/memory.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "costs/cost_model.h"
+#include "costs/error.h"
+#include "scheduler/op.h"
+#include "scheduler/schedule.h"
+
+namespace dualpipe {
+namespace {
+
+struct ByteUnit {
+  std::string_view name;
+  double bytes = 1.0;
+};
+
+// Ascending, so that the last one that fits is the one to print in.
+constexpr double kibi = 1024.0;
+constexpr std::array<ByteUnit, 5> binary_units{{{"B", 1.0},
+                                                {"KiB", kibi},
+                                                {"MiB", kibi* kibi},
+                                                {"GiB", kibi* kibi* kibi},
+                                                {"TiB", kibi* kibi* kibi* kibi}}};
+constexpr std::array<ByteUnit, 4> decimal_units{
+    {{"kB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}}};
+
+std::optional<double> bytes_per(std::string_view name) {
+  for (const std::span<const ByteUnit> units :
+       {std::span<const ByteUnit>(binary_units), std::span<const ByteUnit>(decimal_units)}) {
+    for (const ByteUnit& unit : units) {
+      if (unit.name == name) {
+        return unit.bytes;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+struct Amount {
+  std::int64_t value = 0;  // of bytes where there is a unit
+  bool has_unit = false;
+};
+
+// "8", "40GiB", "1.5MB". Nothing if it is not one.
+std::optional<Amount> parse_amount(std::string_view text) {
+  double number = 0.0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  constexpr double number_max = 9007199254740992.0;  // 2^53: from here on, a double skips
+  if (error != std::errc{} || !(number >= 0.0) || number >= number_max) {
+    return std::nullopt;
+  }
+  const std::string_view unit = text.substr(static_cast<std::size_t>(end - text.data()));
+  const std::optional<double> factor = unit.empty() ? 1.0 : bytes_per(unit);
+  if (!factor || number * *factor >= number_max) {
+    return std::nullopt;
+  }
+  const Amount amount{.value = static_cast<std::int64_t>(number * *factor),
+                      .has_unit = !unit.empty()};
+  if (unit.empty() && static_cast<double>(amount.value) != number) {
+    return std::nullopt;
+  }
+  return amount;
+}
+
+[[noreturn]] void refuse(std::string_view text) {
+  throw Error(ExitCode::usage,
+              fmt::format("memory limit: expected a whole number of stage activations, such as 8, "
+                          "or of bytes with their unit (B, kB, MB, GB, TB, KiB, MiB, GiB, TiB), "
+                          "such as 40GiB; found '{}'",
+                          text.substr(0, 40)));
+}
+
+std::int64_t peak_of(const MemoryCount& memory, MemoryLimit::Unit unit) {
+  return unit == MemoryLimit::Unit::bytes ? memory.peak_bytes() : memory.peak_activations();
+}
+
+}  // namespace
+
+std::vector<StageBytes> stage_bytes_of(const CostModel& costs) {
+  std::vector<StageBytes> bytes;
+  bytes.reserve(costs.stages.size());
+  for (const StageCosts& stage : costs.stages) {
+    bytes.push_back(
+        {.activation = stage.activation_bytes, .weight_operands = stage.weight_operand_bytes});
+  }
+  return bytes;
+}
+
+void MemoryCount::run(const Slot& slot) {
+  for (const Op& op : slot) {
+    if (op.kind == OpKind::forward) {
+      ++activations_;
+      alive_ += bytes_of(op).activation;
+    }
+  }
+  peak_activations_ = std::max(peak_activations_, activations_);
+  peak_bytes_ = std::max(peak_bytes_, alive_);
+  for (const Op& op : slot) {
+    switch (op.kind) {
+      case OpKind::forward:
+        if (purpose_ == Purpose::inference) {
+          --activations_;
+          alive_ -= bytes_of(op).activation;
+        }
+        break;
+      case OpKind::backward:
+        --activations_;
+        alive_ -= bytes_of(op).activation;
+        break;
+      case OpKind::backward_input:
+        alive_ += bytes_of(op).weight_operands - bytes_of(op).activation;
+        break;
+      case OpKind::backward_weight:
+        --activations_;
+        alive_ -= bytes_of(op).weight_operands;
+        break;
+    }
+  }
+  peak_bytes_ = std::max(peak_bytes_, alive_);
+}
+
+std::string to_string(const MemoryLimit& limit) {
+  if (limit.unit == MemoryLimit::Unit::activations) {
+    return fmt::format("{} stage activation{}", limit.amount, limit.amount == 1 ? "" : "s");
+  }
+  const ByteUnit* fitting = &binary_units.front();
+  for (const ByteUnit& unit : binary_units) {
+    if (static_cast<double>(limit.amount) >= unit.bytes) {
+      fitting = &unit;
+    }
+  }
+  return fmt::format("{:.4g} {}", static_cast<double>(limit.amount) / fitting->bytes,
+                     fitting->name);
+}
+
+MemoryLimit parse_memory_limit(std::string_view text) {
+  const std::optional<Amount> amount = parse_amount(text);
+  if (!amount) {
+    refuse(text);
+  }
+  return {.amount = amount->value,
+          .unit = amount->has_unit ? MemoryLimit::Unit::bytes : MemoryLimit::Unit::activations};
+}
+
+std::optional<std::int64_t> parse_bytes(std::string_view text) {
+  const std::optional<Amount> amount = parse_amount(text);
+  return amount ? std::optional(amount->value) : std::nullopt;
+}
+
+std::vector<MemoryExcess> find_excesses(const Schedule& schedule, std::span<const StageBytes> bytes,
+                                        const MemoryLimit& limit) {
+  const MemoryCount::Purpose purpose =
+      is_forward_only(schedule) ? MemoryCount::Purpose::inference : MemoryCount::Purpose::training;
+  std::vector<MemoryExcess> excesses;
+  for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
+    MemoryCount memory(bytes, purpose);
+    std::optional<std::size_t> first;
+    const std::vector<Slot>& slots = schedule.ranks[rank];
+    for (std::size_t slot = 0; slot < slots.size(); ++slot) {
+      memory.run(slots[slot]);
+      if (!first && peak_of(memory, limit.unit) > limit.amount) {
+        first = slot;
+      }
+    }
+    if (first) {
+      excesses.push_back({.rank = static_cast<int>(rank),
+                          .slot = static_cast<int>(*first),
+                          .peak = peak_of(memory, limit.unit)});
+    }
+  }
+  return excesses;
+}
+
+std::optional<MemoryExcess> find_excess(const Schedule& schedule, std::span<const StageBytes> bytes,
+                                        const MemoryLimit& limit) {
+  const std::vector<MemoryExcess> excesses = find_excesses(schedule, bytes, limit);
+  return excesses.empty() ? std::nullopt : std::optional(excesses.front());
+}
+
+}  // namespace dualpipe
