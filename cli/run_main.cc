@@ -35,7 +35,6 @@
 #include "runtime/stage.h"
 #include "runtime/train.h"
 #include "runtime/transport.h"
-#include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
@@ -85,14 +84,14 @@ ModelOptions model_options(const RunOptions& options, const Config& config,
 
 Job make_job(const RunOptions& options, const Config& config) {
   const Model& model = find_model(options.model);
-  Schedule schedule = load_subject(options.subject, config).schedule;
-  if (is_forward_only(schedule)) {
+  const Subject subject = load_subject(options.subject, config);
+  if (is_forward_only(subject.schedule)) {
     throw Error(ExitCode::usage,
                 fmt::format("'{}' has no backwards, but dualpipe-run trains; expected a schedule "
                             "with them (leave out --forward-only, or take another file)",
-                            schedule.pipeline.name));
+                            subject.schedule.pipeline.name));
   }
-  Program program = compile_or_throw(std::move(schedule));
+  Program program = compile_subject(subject, config);
   StageFactory make_stage = model.make(model_options(options, config, program.schedule()));
   const auto timeout = std::chrono::duration<double>(options.op_timeout_seconds);
   TrainOptions train{.steps = options.steps,

@@ -74,6 +74,24 @@ Subject load_schedule_file(const std::string& path, const SubjectOptions& option
   return subject;
 }
 
+// Requires: a schedule that is complete.
+void require_within_limit(const Schedule& schedule, const Config& config) {
+  if (!config.pipeline.memory_limit) {
+    return;
+  }
+  const MemoryLimit& limit = *config.pipeline.memory_limit;
+  const std::vector<StageBytes> bytes = stage_bytes_of(costs_for(schedule, config));
+  if (const std::optional<MemoryExcess> excess = find_excess(schedule, bytes, limit)) {
+    throw Error(
+        ExitCode::infeasible,
+        fmt::format("{} keeps {} alive on rank {}, but the memory limit is {}; raise it, or "
+                    "take a schedule that keeps less",
+                    schedule.pipeline.name,
+                    to_string(MemoryLimit{.amount = excess->peak, .unit = limit.unit}),
+                    excess->rank, to_string(limit)));
+  }
+}
+
 // What inference keeps has nothing to do with what the family needs for training.
 void make_forward_only(Subject& subject, const Config& config) {
   if (subject.lowered) {
@@ -83,17 +101,8 @@ void make_forward_only(Subject& subject, const Config& config) {
                             subject.schedule.pipeline.name));
   }
   subject.schedule = forward_only(std::move(subject.schedule));
-  if (subject.family == nullptr || !config.pipeline.memory_limit) {
-    return;
-  }
-  const MemoryLimit& limit = *config.pipeline.memory_limit;
-  const std::vector<StageBytes> bytes = stage_bytes_of(costs_for(subject.schedule, config));
-  if (const std::optional<MemoryExcess> excess = find_excess(subject.schedule, bytes, limit)) {
-    throw Error(ExitCode::infeasible,
-                fmt::format("{}, forward only, keeps {} alive on rank {}; the limit is {}",
-                            subject.schedule.pipeline.name,
-                            to_string(MemoryLimit{.amount = excess->peak, .unit = limit.unit}),
-                            excess->rank, to_string(limit)));
+  if (subject.family != nullptr) {
+    require_within_limit(subject.schedule, config);
   }
 }
 
@@ -108,9 +117,11 @@ Subject load(const SubjectOptions& options, const Config& config, Lowered lowere
     require_supported(family, shape);
     const int stages = family.placement(shape).stages();
     Target target{.costs = resolve_costs(config.costs, shape.ranks, stages),
-                  .memory = config.pipeline.memory_limit};
-    if (config.pipeline.forward_only) {
+                  .memory = config.pipeline.memory_limit,
+                  .effort = config.pipeline.effort};
+    if (config.pipeline.forward_only) {  // Half of it goes: neither limit nor effort is for that.
       target.memory.reset();
+      target.effort = 0;
     }
     subject = {.schedule = generate(family, shape, target),
                .family = &family,
@@ -165,7 +176,18 @@ Subject load_subject_or_lowered(const SubjectOptions& options, const Config& con
 }
 
 CostModel costs_for(const Schedule& schedule, const Config& config) {
-  return resolve_costs(config.costs, schedule.pipeline.ranks(), schedule.pipeline.stages());
+  CostModel costs =
+      resolve_costs(config.costs, schedule.pipeline.ranks(), schedule.pipeline.stages());
+  require_step_fits(costs, schedule.pipeline.microbatches());
+  return costs;
+}
+
+Program compile_subject(const Subject& subject, const Config& config) {
+  Program program = compile_or_throw(subject.schedule);
+  if (subject.family == nullptr) {
+    require_within_limit(program.schedule(), config);
+  }
+  return program;
 }
 
 Timeline load_timeline(const SubjectOptions& options, const Config& config) {
@@ -178,7 +200,7 @@ Timeline load_timeline(const SubjectOptions& options, const Config& config) {
       return timeline;
     }
   }
-  const Program program = compile_or_throw(load_subject(options, config).schedule);
+  const Program program = compile_subject(load_subject(options, config), config);
   return simulate(program, costs_for(program.schedule(), config));
 }
 

@@ -11,6 +11,7 @@
 #include "costs/cost_model.h"
 #include "scheduler/generate.h"
 #include "scheduler/lowered.h"
+#include "scheduler/program.h"
 #include "scheduler/schedule.h"
 #include "trace/timeline.h"
 
@@ -52,8 +53,14 @@ struct Subject {
 // As load_subject(), but also takes a lowered file, whose schedule is then in both places.
 [[nodiscard]] Subject load_subject_or_lowered(const SubjectOptions& options, const Config& config);
 
-// Requires: a schedule that has been compiled. Throws what resolve_costs() throws.
+// Requires: a schedule that has been compiled. Throws what resolve_costs()
+// and require_step_fits() throw.
 [[nodiscard]] CostModel costs_for(const Schedule& schedule, const Config& config);
+
+// The program that engines run. Throws what compile_or_throw() throws, and Error (infeasible) where
+// a file's schedule keeps more alive than the config's memory limit; load_subject() has seen to a
+// family's.
+[[nodiscard]] Program compile_subject(const Subject& subject, const Config& config);
 
 // The timeline in a file; or the simulated timeline of a schedule.
 // Throws what load_subject(), compile_or_throw() and parse_timeline() throw.

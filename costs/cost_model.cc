@@ -126,4 +126,24 @@ CostModel resolve_costs(const CostConfig& config, int ranks, int stages) {
   return costs;
 }
 
+void require_step_fits(const CostModel& costs, int microbatches) {
+  double time = 0.0;  // ns
+  double bytes = 0.0;
+  for (const StageCosts& stage : costs.stages) {
+    const Time each = stage.forward + stage.backward() + stage.overlapped + 2 * costs.p2p;
+    time += static_cast<double>(each.count()) * microbatches;
+    bytes += (static_cast<double>(stage.activation_bytes) +
+              static_cast<double>(stage.weight_operand_bytes)) *
+             microbatches;
+  }
+  constexpr double sum_max = 4e18;
+  if (time > sum_max || bytes > sum_max) {
+    throw Error(ExitCode::usage,
+                fmt::format("[costs]: expected at most {:.0e} {} in a step of {} microbatches, all "
+                            "ops together, found {:.1e}; lower the costs or the microbatches",
+                            sum_max, time > sum_max ? "ns" : "bytes", microbatches,
+                            time > sum_max ? time : bytes));
+  }
+}
+
 }  // namespace dualpipe

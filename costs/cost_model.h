@@ -81,4 +81,8 @@ struct CostConfig {
 // halves.
 [[nodiscard]] CostModel resolve_costs(const CostConfig& config, int ranks, int stages);
 
+// Throws Error (usage) where the times or bytes of a step with so many microbatches, all added up,
+// are more than 64 bits hold.
+void require_step_fits(const CostModel& costs, int microbatches);
+
 }  // namespace dualpipe

@@ -118,10 +118,22 @@ Compilation compile_with_least_buffers(const Schedule& schedule) {
   Compilation compilation = compile(schedule, semantics);
   // A receive posted ahead lets a send be done as a place in a buffer does, but only while its rank
   // has not come to a later one; so where that many are not enough, twice as many are tried.
+  int too_few = 0;
   while (!compilation.program && compilation.smallest_buffering) {
-    semantics.receives_ahead =
-        std::max(1 + *compilation.smallest_buffering, 2 * semantics.receives_ahead);
+    too_few = semantics.receives_ahead;
+    semantics.receives_ahead = std::max(1 + *compilation.smallest_buffering, 2 * too_few);
     compilation = compile(schedule, semantics);
+  }
+  while (compilation.program && semantics.receives_ahead - too_few > 1) {
+    const int enough = semantics.receives_ahead;
+    semantics.receives_ahead = too_few + (enough - too_few) / 2;
+    Compilation fewer = compile(schedule, semantics);
+    if (fewer.program) {
+      compilation = std::move(fewer);
+    } else {
+      too_few = semantics.receives_ahead;
+      semantics.receives_ahead = enough;
+    }
   }
   return compilation;
 }

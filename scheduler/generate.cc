@@ -149,6 +149,7 @@ Schedule generate(const Family& family, const Shape& shape, const Target& target
   require_supported(family, shape);
   const Placement placement = family.placement(shape);
   CHECK(target.costs.stages.size() == static_cast<std::size_t>(placement.stages()));
+  require_step_fits(target.costs, shape.microbatches);
   Schedule schedule{
       .pipeline = {.name = std::string(family.name),
                    .placement = placement,

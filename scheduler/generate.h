@@ -77,9 +77,9 @@ struct Family {
 // nearest shape that works; also for shapes beyond 100 million ops.
 void require_supported(const Family& family, const Shape& shape);
 
-// Throws what require_supported() throws, and Error (infeasible) where the schedule would keep more
-// alive on a rank than the target's memory allows.
-// Requires: target.costs has one entry per stage of the family's placement.
+// Throws what require_supported() and require_step_fits() throw, and Error (infeasible) where the
+// schedule would keep more alive on a rank than the target's memory allows. Requires: target.costs
+// has one entry per stage of the family's placement.
 [[nodiscard]] Schedule generate(const Family& family, const Shape& shape, const Target& target);
 
 // As above for ops that take one millisecond each, transfers that take no time, and no limit: for

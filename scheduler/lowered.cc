@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstddef>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -199,8 +200,14 @@ class LoweredCheck {
 
   // Requires: check_range() has returned true.
   void check_communication() {
+    const bool inference = is_forward_only(lowered_.schedule);
     for_each_step([&](const CommunicationStep& step, const RankSlot& place) {
       const Value& value = step.value;
+      if (inference && value.kind == ValueKind::input_gradient) {
+        add(Violation::Kind::message, place,
+            fmt::format("{}: there is no backward to write that gradient", to_cell(step)));
+        return;
+      }
       const bool inside = value.stage >= 0 && value.stage < stages();
       const int other = step.kind == Step::send ? inside ? receiving_stage(value, stages()) : -1
                         : inside                ? value.stage
@@ -245,14 +252,14 @@ class LoweredCheck {
   }
 
   void check_reductions() {
-    std::vector<bool> reduced(at(stages()), false);
+    std::set<std::pair<int, int>> reduced;  // rank, stage: every replica has its own
     for (const LoweredSchedule::Reduction& one : lowered_.reductions) {
       const std::vector<Slot>& slots = lowered_.schedule.ranks[at(one.place.rank)];
       const auto after =
           std::find_if(slots.begin() + one.place.slot, slots.end(), [&](const Slot& slot) {
             return slot.back().stage == one.stage && slot.back().kind != OpKind::forward;
           });
-      if (reduced[at(one.stage)]) {
+      if (!reduced.emplace(one.place.rank, one.stage).second) {
         add(Violation::Kind::duplicate, one.place,
             fmt::format("{}REDUCE_GRAD is there a second time", one.stage));
       } else if (after != slots.end()) {
@@ -265,7 +272,6 @@ class LoweredCheck {
             fmt::format("{}REDUCE_GRAD is on rank {}, which has no op of that stage", one.stage,
                         one.place.rank));
       }
-      reduced[at(one.stage)] = true;
     }
   }
 

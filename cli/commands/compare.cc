@@ -15,7 +15,6 @@
 #include "costs/error.h"
 #include "render/table.h"
 #include "render/units.h"
-#include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/generate.h"
 #include "scheduler/pipeline.h"
@@ -42,7 +41,7 @@ Row simulate_row(const std::string& name, const SubjectOptions& options, const C
   SubjectOptions one = options;
   one.subject = name;
   try {
-    const Program program = compile_or_throw(load_subject(one, config).schedule);
+    const Program program = compile_subject(load_subject(one, config), config);
     const Placement& placement = program.pipeline().placement;
     row.metrics =
         measure(simulate(program, costs_for(program.schedule(), config), {.transfers = false}));

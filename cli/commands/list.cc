@@ -54,8 +54,9 @@ Time work_per_rank(const Shape& shape, const Placement& placement, const StageCo
 
 nlohmann::ordered_json closed_form_of(const Family& family, const Config& config) {
   const Shape shape = shape_of(config);
-  if (!family.supports(shape)) {
-    return nullptr;
+  const bool limited = family.cost_aware() && config.pipeline.memory_limit;
+  if (!family.supports(shape) || limited || config.pipeline.forward_only) {
+    return nullptr;  // They are for a whole step under the family's own limit.
   }
   const Placement placement = family.placement(shape);
   const CostModel costs = resolve_costs(config.costs, shape.ranks, placement.stages());
@@ -64,6 +65,7 @@ nlohmann::ordered_json closed_form_of(const Family& family, const Config& config
       return nullptr;  // Closed forms are for stages of equal cost.
     }
   }
+  require_step_fits(costs, shape.microbatches);
   const StageCosts& stage = costs.stages.front();
   const ClosedForm known = family.closed_form(shape, stage, costs.p2p);
   nlohmann::ordered_json form;

@@ -9,7 +9,6 @@
 #include "cli/subject.h"
 #include "costs/error.h"
 #include "render/report.h"
-#include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/program.h"
@@ -30,7 +29,7 @@ std::string written(const Metrics& metrics, const Pipeline& pipeline, const std:
 
 ExitCode run_simulate(const SimulateOptions& options) {
   const Config config = resolve_config(options.subject);
-  const Program program = compile_or_throw(load_subject(options.subject, config).schedule);
+  const Program program = compile_subject(load_subject(options.subject, config), config);
   const Timeline timeline = simulate(program, costs_for(program.schedule(), config),
                                      {.transfers = options.timeline_path.has_value()});
   if (options.timeline_path) {

@@ -158,7 +158,7 @@ Words anneal(const Tracks& tracks, const Words& words, const AnnealingOptions& o
     }
     value = objective(*times);
     timer.find_critical_path(current, objective.rank_time_weight, path);
-    if (value < best_value) {
+    if (value < best_value && objective.within_bounds(*times)) {
       best_value = value;
       best = current;
     }

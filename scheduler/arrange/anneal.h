@@ -19,13 +19,16 @@ namespace dualpipe {
 // the ranks to tell apart what is equal. Smaller is better.
 struct Objective {
   int rank_time_weight = 1;  // of the longest rank time, against 1 of the makespan
-  // Beyond these, a step counts as much longer than it is: what is gained in one of the two must
-  // not be lost in the other.
+  // Bounds on what is kept: what is gained in one of the two must not be lost in the other. On the
+  // way, a step beyond them counts as much longer than it is.
   Time makespan_max = Time::max();
   Time rank_time_max = Time::max();
   Time unit{1};  // what times are counted in: more than 1 ns where steps take a quarter of an hour
 
   [[nodiscard]] std::int64_t operator()(const StepTimes& times) const;
+  [[nodiscard]] bool within_bounds(const StepTimes& times) const {
+    return times.makespan <= makespan_max && times.longest_rank_time <= rank_time_max;
+  }
 };
 
 struct AnnealingOptions {

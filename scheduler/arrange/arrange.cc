@@ -9,8 +9,6 @@
 #include <utility>
 #include <vector>
 
-#include <bits/ranges_algo.h>
-
 #include "costs/check.h"
 #include "costs/cost_model.h"
 #include "scheduler/arrange/anneal.h"
@@ -48,14 +46,16 @@ class Best {
  public:
   Best(const Tracks& tracks, const Objective& objective) : objective_(objective), timer_(tracks) {}
 
-  // Their value; none where they cannot be timed.
+  // Their value; none where they cannot be timed. Kept only within the objective's bounds.
   std::optional<std::int64_t> consider(Words words) {
     const std::optional<StepTimes> times = timer_.measure(words);
     if (!times) {
       return std::nullopt;
     }
     const std::int64_t value = objective_(*times);
-    keep_best(kept_, {.value = value, .words = std::move(words)});
+    if (objective_.within_bounds(*times)) {
+      keep_best(kept_, {.value = value, .words = std::move(words)});
+    }
     return value;
   }
 
@@ -89,14 +89,14 @@ Words one_at_a_time(const Tracks& tracks) {
 }
 
 // How many list schedules to try for this effort.
-std::int64_t lists_for(const Tracks& tracks, std::int64_t effort) {
+std::int64_t lists_for(std::int64_t letters_per_try, std::int64_t effort) {
   constexpr std::int64_t lists_max = 1000;
-  return std::clamp<std::int64_t>(effort / (letters_per_list * tracks.letters()), 4, lists_max);
+  return std::clamp<std::int64_t>(effort / letters_per_try, 4, lists_max);
 }
 
 // Like the others below: tries, and returns what it cost in letters timed.
 std::int64_t try_lists(const Tracks& tracks, std::int64_t effort, Best& best) {
-  const std::int64_t lists = lists_for(tracks, effort);
+  const std::int64_t lists = lists_for(letters_per_list * tracks.letters(), effort);
   Policies policies(tracks);
   for (std::int64_t turn = 0; turn < lists; ++turn) {
     if (std::optional<Words> words = list_schedule(tracks, policies.next())) {
@@ -127,10 +127,11 @@ class CoreSearch {
   CoreSearch(const Tracks& tracks, Best& best)
       : best_(best),
         few_(shortened(tracks)),
-        left_out_(tracks.tracks.front().microbatches - few_.tracks.front().microbatches) {}
+        left_out_(tracks.tracks.front().microbatches - few_.tracks.front().microbatches),
+        letters_per_try_(letters_per_list * few_.letters() + tracks.letters()) {}
 
   std::int64_t try_lists(std::int64_t effort) {
-    const std::int64_t lists = lists_for(few_, effort);
+    const std::int64_t lists = lists_for(letters_per_try_, effort);
     Policies policies(few_);
     for (std::int64_t turn = 0; turn < lists; ++turn) {
       ListPolicy policy = policies.next();
@@ -142,7 +143,7 @@ class CoreSearch {
         policies.keep(std::move(policy), *value);
       }
     }
-    return lists * letters_per_list * few_.letters();
+    return lists * letters_per_try_;
   }
 
   std::int64_t anneal_cores(std::int64_t effort) {
@@ -179,12 +180,16 @@ class CoreSearch {
   Best& best_;
   Tracks few_;
   int left_out_;
-  std::vector<Kept> kept_;  // best first
+  std::int64_t letters_per_try_;  // a list of a few microbatches, and judging what it comes to
+  std::vector<Kept> kept_;        // best first
 };
 
-// The plan as it is; and list-scheduled in its order, with weight halves in gaps of several sizes.
-std::int64_t try_plan(const Tracks& tracks, const PeriodicPlan& plan, Best& best) {
+// The plan as it is; and, as far as the effort goes, list-scheduled in its order, with weight
+// halves in gaps of several sizes.
+std::int64_t try_plan(const Tracks& tracks, const PeriodicPlan& plan, std::int64_t effort,
+                      Best& best) {
   best.consider(words_of(tracks, plan));
+  std::int64_t spent = tracks.letters();
   ListPolicy policy{.forward_targets = plan.forward,
                     .input_targets = plan.input,
                     .period = plan.period,
@@ -193,6 +198,10 @@ std::int64_t try_plan(const Tracks& tracks, const PeriodicPlan& plan, Best& best
   constexpr std::array stricts{ListPolicy::Strict::always, ListPolicy::Strict::steady};
   for (const ListPolicy::Strict strict : stricts) {
     for (const int gap_percent : gaps) {
+      if (spent >= effort) {
+        return spent;
+      }
+      spent += letters_per_list * tracks.letters();
       policy.strict = strict;
       policy.gap_percent = gap_percent;
       policy.level_idle = gap_percent == 100;
@@ -201,8 +210,7 @@ std::int64_t try_plan(const Tracks& tracks, const PeriodicPlan& plan, Best& best
       }
     }
   }
-  return (1 + static_cast<std::int64_t>(stricts.size() * gaps.size()) * letters_per_list) *
-         tracks.letters();
+  return spent;
 }
 
 std::int64_t try_given_plans(const Tracks& tracks, const std::vector<PeriodicPlan>& plans,
@@ -212,7 +220,7 @@ std::int64_t try_given_plans(const Tracks& tracks, const std::vector<PeriodicPla
     if (spent >= effort) {
       break;
     }
-    spent += try_plan(tracks, plan, best);
+    spent += try_plan(tracks, plan, effort - spent, best);
   }
   return spent;
 }
@@ -249,7 +257,7 @@ std::int64_t try_new_plans(const Tracks& tracks, std::int64_t effort, Best& best
       continue;
     }
     ++found;
-    spent += try_plan(tracks, *plan, best);
+    spent += try_plan(tracks, *plan, effort - spent, best);
   }
   return spent;
 }

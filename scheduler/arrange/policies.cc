@@ -8,8 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include <bits/ranges_algo.h>
-
 #include "costs/cost_model.h"
 #include "scheduler/arrange/list_schedule.h"
 #include "scheduler/arrange/tracks.h"
@@ -51,7 +49,8 @@ std::vector<int> caps_of(const Tracks& tracks, const Line& down, const Line& up)
   std::vector<int> caps;
   for (const Track& track : tracks.tracks) {
     const Line& line = track.stage < tracks.ranks() ? down : up;
-    caps.push_back(std::max(1, (line.base + line.slope * (stages - 1 - track.stage)) / 100));
+    const std::int64_t cap = line.base + std::int64_t{line.slope} * (stages - 1 - track.stage);
+    caps.push_back(static_cast<int>(std::max<std::int64_t>(1, cap / 100)));
   }
   return caps;
 }
@@ -132,7 +131,9 @@ std::vector<int> Policies::draw_caps(int turn) {
     const int last = 1 + draw(random_, cap_max_ / 2 + 1);
     const int tracks = static_cast<int>(tracks_.tracks.size());
     for (int track = 0; track < tracks; ++track) {
-      const int cap = (first * (tracks - 1 - track) + last * track) / std::max(1, tracks - 1);
+      const std::int64_t sum =
+          std::int64_t{first} * (tracks - 1 - track) + std::int64_t{last} * track;
+      const int cap = static_cast<int>(sum / std::max(1, tracks - 1));
       caps.push_back(std::clamp(cap + draw(random_, 3) - 1, 1, cap_max_));
     }
   } else if (turn % 3 == 1) {

@@ -6,8 +6,6 @@
 #include <cstdint>
 #include <vector>
 
-#include <bits/ranges_algo.h>
-
 #include "costs/check.h"
 #include "costs/cost_model.h"
 #include "scheduler/op.h"

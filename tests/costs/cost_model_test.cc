@@ -193,6 +193,28 @@ TEST(ResolveCosts, RefusesAnOverlapShorterThanItsLongerHalf) {
   EXPECT_EQ(resolve_costs(config, 2, 4).stages[2].overlapped, Time(25));
 }
 
+// Ten million microbatches of 1000 s are 10^10 s, ten times what 64 bits of nanoseconds hold.
+TEST(RequireStepFits, RefusesSumsBeyond64Bits) {
+  CostConfig config;
+  config.unit = "s";
+  config.forward = 1000.0;
+  EXPECT_NO_THROW(require_step_fits(resolve_costs(config, 1, 1), 100'000));
+  EXPECT_THAT(refusal(ExitCode::usage,
+                      [&] {
+                        require_step_fits(resolve_costs(config, 1, 1), 10'000'000);
+                        return 0;
+                      }),
+              HasSubstr("ns in a step of 10000000 microbatches"));
+  CostConfig bytes;
+  bytes.activation_bytes = 1e15;
+  EXPECT_THAT(refusal(ExitCode::usage,
+                      [&] {
+                        require_step_fits(resolve_costs(bytes, 1, 1), 20'000);
+                        return 0;
+                      }),
+              HasSubstr("bytes in a step of 20000 microbatches"));
+}
+
 TEST(OverlappedTime, OfAStageWithItselfIsTheStagesOwn) {
   const StageCosts stage = stage_costs(10, 20, 5, 31);
   EXPECT_EQ(overlapped_time(stage, stage), Time(31));

@@ -46,10 +46,10 @@ struct Reference {
 
 constexpr std::array<Reference, 13> references{{
     {.name = "zbv", .family = "zb-v", .effort = 5'000'000},
-    {.name = "vhalf", .family = "v-half", .effort = 2'000'000},
+    {.name = "vhalf", .family = "v-half", .effort = 4'000'000},
     {.name = "vmin", .family = "v-min", .effort = 5'000'000},
-    {.name = "v_adaptive_1of2", .family = "zb-v", .memory = Memory::given, .effort = 2'000'000},
-    {.name = "v_adaptive_2of3", .family = "zb-v", .memory = Memory::given, .effort = 2'000'000},
+    {.name = "v_adaptive_1of2", .family = "zb-v", .memory = Memory::given, .effort = 4'000'000},
+    {.name = "v_adaptive_2of3", .family = "zb-v", .memory = Memory::given, .effort = 4'000'000},
     {.name = "zb_auto_half_1p", .family = "zb-1p"},
     {.name = "zb_auto_rw_1p", .family = "zb-1p"},
     {.name = "zb_auto_half_2p", .family = "zb-2p", .memory = Memory::halves, .effort = 2'000'000},

@@ -22,9 +22,11 @@ namespace dualpipe {
 namespace {
 
 using testing::AllOf;
+using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 using testing::StartsWith;
 using testing::UnorderedElementsAre;
@@ -236,6 +238,20 @@ TEST(LoweredProof, NamesReductionsThatAreTooEarlyTwiceOrElsewhere) {
                                replaced(std::string(good_second), "1REDUCE_GRAD", "0REDUCE_GRAD"))),
               ElementsAre(HasSubstr("placement, rank 0, slot 3: 1REDUCE_GRAD is on rank 0"),
                           HasSubstr("placement, rank 1, slot 3: 0REDUCE_GRAD is on rank 1")));
+}
+
+// Every replica of a stage has gradients of its own to reduce.
+TEST(LoweredProof, TakesOneReductionOnEachReplica) {
+  EXPECT_THAT(texts_of(checked("0F0,0B0,1F1,1B1,0REDUCE_GRAD,1REDUCE_GRAD\n"
+                               "1F0,1B0,0F1,0B1,1REDUCE_GRAD,0REDUCE_GRAD\n")),
+              Not(Contains(HasSubstr("REDUCE_GRAD"))));
+}
+
+// A message that nothing writes must not pass as one that stays on its rank.
+TEST(LoweredProof, NamesGradientsOfInferenceThatNothingWrites) {
+  EXPECT_THAT(texts_of(checked("0F0,0SEND_F0,0RECV_B0\n1RECV_F0,1F0,1SEND_B0\n")),
+              ElementsAre(HasSubstr("0RECV_B0: there is no backward to write that gradient"),
+                          HasSubstr("1SEND_B0: there is no backward to write that gradient")));
 }
 
 // Each rank takes the other's message before it sends its own, which the other waits for.
