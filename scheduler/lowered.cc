@@ -276,11 +276,16 @@ class LoweredCheck {
   }
 
   void warn_of_missing_reductions(std::vector<std::string>& warnings) const {
-    std::vector<int> missing;
-    for (int stage = 0; stage < stages(); ++stage) {
-      if (std::none_of(lowered_.reductions.begin(), lowered_.reductions.end(),
-                       [&](const auto& one) { return one.stage == stage; })) {
-        missing.push_back(stage);
+    const Placement& placement = pipeline_.placement;
+    std::set<int> missing;
+    for (const std::vector<int>& rank_of_stage : placement.rank_of_stage) {
+      for (int stage = 0; stage < stages(); ++stage) {
+        if (std::none_of(lowered_.reductions.begin(), lowered_.reductions.end(),
+                         [&](const auto& one) {
+                           return one.stage == stage && one.place.rank == rank_of_stage[at(stage)];
+                         })) {
+          missing.insert(stage);
+        }
       }
     }
     if (!missing.empty() && !is_forward_only(lowered_.schedule)) {

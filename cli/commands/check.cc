@@ -63,9 +63,13 @@ std::int64_t bytes_of(const char* option, const std::string& text) {
 
 Buffering buffering_of(const CheckOptions& options) {
   Buffering buffering{.message_bytes = bytes_of("--message-bytes", options.message_bytes)};
-  if (buffering.message_bytes == 0) {
-    throw Error(ExitCode::usage,
-                "--message-bytes: expected a message of at least one byte, found 0");
+  constexpr std::int64_t message_bytes_max = std::int64_t{64} << 30;  // so that sums fit in 64 bits
+  if (buffering.message_bytes == 0 || buffering.message_bytes > message_bytes_max) {
+    throw Error(
+        ExitCode::usage,
+        fmt::format("--message-bytes: expected a message of 1 B to 64GiB, found {} B; write "
+                    "for example --message-bytes 16MiB",
+                    buffering.message_bytes));
   }
   const std::string asked = options.buffering.value_or("0");
   if (asked == "inf") {
@@ -263,8 +267,12 @@ std::string as_table(const std::vector<Row>& rows, const Subject& subject,
                      const Buffering& buffering) {
   std::string text =
       fmt::format("{}: with {}\n", subject.schedule.pipeline.name, in_words(buffering));
-  text += fmt::format("  {:<11}{:<12}{:<19}{}\n", "topology", "operations", "verdict",
-                      "smallest buffering per lane");
+  std::size_t verdict_width = 19;
+  for (const Row& row : rows) {
+    verdict_width = std::max(verdict_width, row.verdict.size() + 2);
+  }
+  text += fmt::format("  {:<11}{:<12}{:<{}}{}\n", "topology", "operations", "verdict",
+                      verdict_width, "smallest buffering per lane");
   for (const Row& row : rows) {
     std::string needed = "none is enough";
     if (row.smallest_buffering) {
@@ -274,9 +282,9 @@ std::string as_table(const std::vector<Row>& rows, const Subject& subject,
                                  *row.smallest_buffering == 1 ? "" : "s",
                                  *row.smallest_buffering * buffering.message_bytes);
     }
-    text += fmt::format("  {:<11}{:<12}{:<19}{}\n", to_string(row.wiring.topology),
+    text += fmt::format("  {:<11}{:<12}{:<{}}{}\n", to_string(row.wiring.topology),
                         row.wiring.grouped ? "grouped" : "one by one",
-                        is_ok(row, buffering) ? "safe" : row.verdict, needed);
+                        is_ok(row, buffering) ? "safe" : row.verdict, verdict_width, needed);
   }
   return text;
 }
@@ -298,12 +306,13 @@ nlohmann::ordered_json as_json(const std::vector<Row>& rows, const Buffering& bu
   return list;
 }
 
-// Every way of communicating that there is for the subject; a lowered file has no groups.
-std::vector<Wiring> all_wirings(const Subject& subject) {
+// Every way of communicating that there is for the subject, or all that have groups; a lowered file
+// has none.
+std::vector<Wiring> all_wirings(const Subject& subject, bool grouped_only) {
   std::vector<Wiring> wirings;
   for (const bool grouped : {false, true}) {
     for (const Topology topology : topologies) {
-      if (!grouped || !subject.lowered) {
+      if (grouped ? !subject.lowered : !grouped_only) {
         wirings.push_back({.topology = topology, .grouped = grouped, .buffering = 0});
       }
     }
@@ -316,7 +325,7 @@ ExitCode check_all(const Subject& subject, const Config& config, const CheckOpti
   const Buffering buffering = buffering_of(options);
   std::vector<Row> rows;
   Compilation first;
-  for (const Wiring& wiring : all_wirings(subject)) {
+  for (const Wiring& wiring : all_wirings(subject, options.grouped)) {
     Compilation result = compile_on(wiring, subject);
     add_memory(subject, config, result);
     rows.push_back(judge(wiring, result));

@@ -28,7 +28,8 @@ namespace {
 
 struct Row {
   std::string name;
-  std::string refusal;  // why there are no figures; empty where there are
+  std::string refusal;           // why there are no figures; empty where there are
+  ExitCode code = ExitCode::ok;  // of the refusal
   Metrics metrics;
   // In shares of a rank: 1 is what one stage of an undivided 1/P of the model would take.
   double peak_activations = 0.0;
@@ -52,6 +53,7 @@ Row simulate_row(const std::string& name, const SubjectOptions& options, const C
     row.parameters = placement.parameter_shares();
   } catch (const Error& error) {  // Part of the answer: this schedule does not fit the others.
     row.refusal = error.what();
+    row.code = error.code();
   }
   return row;
 }
@@ -139,7 +141,10 @@ ExitCode run_compare(const CompareOptions& options) {
   }
   const bool any =
       std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.refusal.empty(); });
-  return any ? ExitCode::ok : ExitCode::usage;
+  const bool same = std::all_of(rows.begin(), rows.end(),
+                                [&](const Row& row) { return row.code == rows.front().code; });
+  // Where nothing could be compared for one and the same reason, that is what has happened.
+  return any ? ExitCode::ok : same ? rows.front().code : ExitCode::usage;
 }
 
 }  // namespace dualpipe

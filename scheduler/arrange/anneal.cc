@@ -10,6 +10,7 @@
 #include "costs/check.h"
 #include "costs/cost_model.h"
 #include "scheduler/arrange/core.h"
+#include "scheduler/arrange/draw.h"
 #include "scheduler/arrange/tracks.h"
 #include "scheduler/arrange/word_times.h"
 
@@ -21,11 +22,6 @@ constexpr int objective_scale = 64;
 
 std::size_t at(int index) {
   return static_cast<std::size_t>(index);
-}
-
-// std::uniform_int_distribution may differ between libraries; this does not.
-int draw(std::mt19937_64& random, int below) {
-  return static_cast<int>(random() % static_cast<std::uint64_t>(below));
 }
 
 // The letter at `place` goes `distance` places on, or back where that is negative.

@@ -13,6 +13,7 @@
 #include "costs/cost_model.h"
 #include "scheduler/arrange/anneal.h"
 #include "scheduler/arrange/core.h"
+#include "scheduler/arrange/keep_best.h"
 #include "scheduler/arrange/list_schedule.h"
 #include "scheduler/arrange/periodic.h"
 #include "scheduler/arrange/policies.h"
@@ -31,16 +32,6 @@ constexpr std::int64_t letters_per_list = 6;  // what a letter of a list schedul
 
 constexpr std::size_t kept_max = 3;  // of what anneals, each in its way
 
-// Into a list of the best so far, best first; no two with the same value.
-template <typename Kept>
-void keep_best(std::vector<Kept>& best, Kept candidate) {
-  const auto place = std::ranges::lower_bound(best, candidate.value, {}, &Kept::value);
-  if (place == best.end() || place->value != candidate.value) {
-    best.insert(place, std::move(candidate));
-    best.resize(std::min(best.size(), kept_max));
-  }
-}
-
 // The few best words seen so far.
 class Best {
  public:
@@ -54,7 +45,7 @@ class Best {
     }
     const std::int64_t value = objective_(*times);
     if (objective_.within_bounds(*times)) {
-      keep_best(kept_, {.value = value, .words = std::move(words)});
+      keep_best(kept_, {.value = value, .words = std::move(words)}, kept_max);
     }
     return value;
   }
@@ -172,7 +163,8 @@ class CoreSearch {
     }
     const std::optional<std::int64_t> value = best_.consider(extend(words, *cores, left_out_));
     if (value) {
-      keep_best(kept_, {.value = *value, .words = std::move(words), .cores = std::move(*cores)});
+      keep_best(kept_, {.value = *value, .words = std::move(words), .cores = std::move(*cores)},
+                kept_max);
     }
     return value;
   }

@@ -39,10 +39,8 @@ bool is_balanced(const Tracks& tracks, const Word& word, const Core& core, int m
   std::vector<std::array<int, 3>> counts(tracks.tracks.size());
   for (int position = core.begin; position < core.begin + core.length; ++position) {
     const Letter& letter = word[static_cast<std::size_t>(position)];
-    const std::size_t kind = letter.kind == OpKind::forward          ? 0
-                             : letter.kind == OpKind::backward_input ? 1
-                                                                     : 2;
-    if (++counts[static_cast<std::size_t>(letter.track)][kind] > microbatches) {
+    if (++counts[static_cast<std::size_t>(letter.track)][letter_index(letter.kind)] >
+        microbatches) {
       return false;
     }
   }

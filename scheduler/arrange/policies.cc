@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "costs/cost_model.h"
+#include "scheduler/arrange/draw.h"
+#include "scheduler/arrange/keep_best.h"
 #include "scheduler/arrange/list_schedule.h"
 #include "scheduler/arrange/tracks.h"
 
@@ -19,11 +21,6 @@ constexpr int series_length = 12 * 16;
 
 std::size_t at(int index) {
   return static_cast<std::size_t>(index);
-}
-
-// std::uniform_int_distribution may differ between libraries; this does not.
-int draw(std::mt19937_64& random, int below) {
-  return static_cast<int>(random() % static_cast<std::uint64_t>(below));
 }
 
 ListPolicy::Forwards draw_order(std::mt19937_64& random) {
@@ -102,11 +99,7 @@ ListPolicy Policies::next() {
 
 void Policies::keep(ListPolicy policy, std::int64_t value) {
   constexpr std::size_t kept_max = 8;
-  const auto place = std::ranges::lower_bound(kept_, value, {}, &Kept::value);
-  if (place == kept_.end() || place->value != value) {
-    kept_.insert(place, {.value = value, .policy = std::move(policy)});
-    kept_.resize(std::min(kept_.size(), kept_max));
-  }
+  keep_best(kept_, {.value = value, .policy = std::move(policy)}, kept_max);
 }
 
 // With one stage per rank those come first that keep a rank busy while its first microbatches are

@@ -23,9 +23,7 @@ std::size_t at(int index) {
 struct Counts {
   std::array<int, 3> of_kind{};
 
-  int& operator[](OpKind kind) {
-    return of_kind[kind == OpKind::forward ? 0 : kind == OpKind::backward_input ? 1 : 2];
-  }
+  int& operator[](OpKind kind) { return of_kind[letter_index(kind)]; }
 };
 
 }  // namespace

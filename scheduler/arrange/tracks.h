@@ -67,6 +67,11 @@ struct Letter {
   bool operator==(const Letter&) const = default;
 };
 
+// The three kinds of letters as an index: 0 forward, 1 input half, 2 weight half.
+[[nodiscard]] constexpr std::size_t letter_index(OpKind kind) {
+  return kind == OpKind::forward ? 0 : kind == OpKind::backward_input ? 1 : 2;
+}
+
 using Word = std::vector<Letter>;
 using Words = std::vector<Word>;  // [rank]
 

@@ -57,22 +57,18 @@ class VRank {
       : stages_{rank, 2 * shape.ranks - 1 - rank}, microbatches_(shape.microbatches) {}
 
   void run(OpKind kind, int chunk) {
-    slots_.emplace_back(Op{stages_[at(chunk)], kind, done_[at(chunk)][index(kind)]++});
+    slots_.emplace_back(Op{stages_[at(chunk)], kind, done_[at(chunk)][letter_index(kind)]++});
   }
   void backward(int chunk) {
     run(OpKind::backward_input, chunk);
     run(OpKind::backward_weight, chunk);
   }
   [[nodiscard]] bool has_left(OpKind kind, int chunk) const {
-    return done_[at(chunk)][index(kind)] < microbatches_;
+    return done_[at(chunk)][letter_index(kind)] < microbatches_;
   }
   [[nodiscard]] std::vector<Slot> take() { return std::move(slots_); }
 
  private:
-  static std::size_t index(OpKind kind) {
-    return kind == OpKind::forward ? 0 : kind == OpKind::backward_input ? 1 : 2;
-  }
-
   std::array<int, 2> stages_;
   int microbatches_;
   std::array<std::array<int, 3>, 2> done_{};

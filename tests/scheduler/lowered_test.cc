@@ -247,6 +247,14 @@ TEST(LoweredProof, TakesOneReductionOnEachReplica) {
               Not(Contains(HasSubstr("REDUCE_GRAD"))));
 }
 
+TEST(LoweredProof, WarnsOfAReductionThatOneReplicaLacks) {
+  const Compilation compilation = checked(
+      "0F0,0SEND_F0,1RECV_F1,1F1,1B1,1SEND_B1,0RECV_B0,0B0,0REDUCE_GRAD,1REDUCE_GRAD\n"
+      "0F1,0SEND_F1,1RECV_F0,1F0,1B0,1SEND_B0,0RECV_B1,0B1,0REDUCE_GRAD\n");
+  EXPECT_THAT(texts_of(compilation), IsEmpty());
+  EXPECT_THAT(compilation.warnings, ElementsAre(HasSubstr("no REDUCE_GRAD for stage 1:")));
+}
+
 // A message that nothing writes must not pass as one that stays on its rank.
 TEST(LoweredProof, NamesGradientsOfInferenceThatNothingWrites) {
   EXPECT_THAT(texts_of(checked("0F0,0SEND_F0,0RECV_B0\n1RECV_F0,1F0,1SEND_B0\n")),
