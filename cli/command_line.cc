@@ -23,7 +23,12 @@ void add_config_options(CLI::App& command, SubjectOptions& options) {
       ->type_name("LIMIT");
   command.add_flag("--forward-only", options.forward_only,
                    "inference: the schedule's forwards, without its backwards");
-  command.add_option("--config", options.config_path, "TOML file with [pipeline] and [costs]");
+  command
+      .add_option("--config", options.config_paths,
+                  "TOML file, as --dump-config prints one; given again, the later file's keys win")
+      ->type_name("FILE")
+      ->take_all()
+      ->allow_extra_args(false);
   command.add_option("--set", options.sets, "one config value, as in --set costs.p2p=0.1")
       ->type_name("KEY=VALUE")
       ->take_all()

@@ -41,6 +41,7 @@ struct SimulateOptions {
   SubjectOptions subject;
   std::string format = "table";  // table, json, csv
   std::optional<std::string> timeline_path;
+  std::optional<std::string> memory_path;
 };
 [[nodiscard]] ExitCode run_simulate(const SimulateOptions& options);
 

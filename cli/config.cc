@@ -120,6 +120,8 @@ class Reader {
 
   void operator()(std::optional<CostValue>* field) const { (*this)(&field->emplace(0.0)); }
 
+  void operator()(std::optional<double>* field) const { *field = number(node_); }
+
   void operator()(std::optional<MemoryLimit>* field) const {
     const auto* integer = node_.as_integer();
     const auto* text = node_.as_string();
@@ -327,10 +329,10 @@ Config parse_config(std::string_view text, const std::string& origin, Config bas
   return base;
 }
 
-Config load_config(const std::optional<std::string>& path, std::span<const std::string> sets) {
+Config load_config(std::span<const std::string> paths, std::span<const std::string> sets) {
   Config config;
-  if (path) {
-    config = parse_config(read_file(*path), *path, std::move(config));
+  for (const std::string& path : paths) {
+    config = parse_config(read_file(path), path, std::move(config));
   }
   for (const std::string& set : sets) {
     apply_set(set, config);

@@ -1,6 +1,7 @@
 // Config: what a command works on, resolved from three layers of which each overrides the one
-// before: the defaults below, a TOML file (--config), and single values (--set key=value). Every
-// key is a row of the table in config_keys.cc, so reading, dumping and describing cannot disagree.
+// before: the defaults below, TOML files (--config, one or more), and single values (--set
+// key=value). Every key is a row of the table in config_keys.cc, so reading, dumping and describing
+// cannot disagree.
 //
 // Every Error names the place ("bench.toml:7:11", or the --set as it was given) and the key, and
 // says what was expected, what was found and what to write instead.
@@ -45,10 +46,10 @@ struct Config {
 // range. What depends on the number of stages is for resolve_costs() to say.
 [[nodiscard]] Config parse_config(std::string_view text, const std::string& origin, Config base);
 
-// Defaults, then the file at `path`, then every "key=value" of `sets` in order. A value that is not
-// TOML is text as it stands: pipeline.schedule=1f1b needs no quotes.
-// Throws Error (input_output) when the file cannot be read, Error (usage) as parse_config() does.
-[[nodiscard]] Config load_config(const std::optional<std::string>& path,
+// Defaults, then the files at `paths` in order, then every "key=value" of `sets` in order. A value
+// that is not TOML is text as it stands: pipeline.schedule=1f1b needs no quotes. Throws Error
+// (input_output) when the file cannot be read, Error (usage) as parse_config() does.
+[[nodiscard]] Config load_config(std::span<const std::string> paths,
                                  std::span<const std::string> sets);
 
 // TOML with every key and what it means, from which parse_config() gets the same values back, every

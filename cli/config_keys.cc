@@ -19,78 +19,146 @@
 namespace dualpipe {
 namespace {
 
-constexpr std::array<ConfigKey, 16> keys{{
+// The key's field: a member of a table, which is a member of the config.
+template <auto Table, auto Member>
+ConfigField field_of(Config& config) {
+  return &(config.*Table.*Member);
+}
+
+constexpr std::array keys = std::to_array<ConfigKey>({
     {.table = "pipeline",
      .name = "schedule",
-     .field = [](Config& config) -> ConfigField { return &config.pipeline.schedule; },
+     .field = field_of<&Config::pipeline, &PipelineConfig::schedule>,
      .meaning = "schedule family: one that `dualpipe-sim list` shows"},
     {.table = "pipeline",
      .name = "ranks",
-     .field = [](Config& config) -> ConfigField { return &config.pipeline.ranks; },
+     .field = field_of<&Config::pipeline, &PipelineConfig::ranks>,
      .range = {1, 100'000},
      .meaning = "devices in the pipeline"},
     {.table = "pipeline",
      .name = "microbatches",
-     .field = [](Config& config) -> ConfigField { return &config.pipeline.microbatches; },
+     .field = field_of<&Config::pipeline, &PipelineConfig::microbatches>,
      .range = {1, 10'000'000},
      .meaning = "microbatches per step, over both directions where there are two"},
     {.table = "pipeline",
      .name = "chunks",
-     .field = [](Config& config) -> ConfigField { return &config.pipeline.chunks; },
+     .field = field_of<&Config::pipeline, &PipelineConfig::chunks>,
      .range = {1, 1024},
      .meaning = "stages per rank, where the family lets you choose"},
     {.table = "pipeline",
      .name = "memory_limit",
-     .field = [](Config& config) -> ConfigField { return &config.pipeline.memory_limit; },
+     .field = field_of<&Config::pipeline, &PipelineConfig::memory_limit>,
      .meaning = "most that a rank may keep alive: stage activations, or \"40GiB\""},
     {.table = "pipeline",
      .name = "forward_only",
-     .field = [](Config& config) -> ConfigField { return &config.pipeline.forward_only; },
+     .field = field_of<&Config::pipeline, &PipelineConfig::forward_only>,
      .meaning = "inference: the schedule's forwards, without its backwards"},
     {.table = "pipeline",
      .name = "effort",
-     .field = [](Config& config) -> ConfigField { return &config.pipeline.effort; },
+     .field = field_of<&Config::pipeline, &PipelineConfig::effort>,
      .range = {0, 2'000'000'000},
      .meaning = "ops to time while a cost-aware family improves its order"},
     {.table = "costs",
      .name = "unit",
-     .field = [](Config& config) -> ConfigField { return &config.costs.unit; },
+     .field = field_of<&Config::costs, &CostConfig::unit>,
      .choices = cost_units,
      .meaning = "unit of the times below"},
     {.table = "costs",
      .name = "per",
-     .field = [](Config& config) -> ConfigField { return &config.costs.per; },
+     .field = field_of<&Config::costs, &CostConfig::per>,
      .choices = cost_shares,
      .meaning = "costs below are of a rank's 1/P share of the model, or of one stage"},
     {.table = "costs",
      .name = "forward",
-     .field = [](Config& config) -> ConfigField { return &config.costs.forward; },
+     .field = field_of<&Config::costs, &CostConfig::forward>,
      .meaning = "one forward: a number, or a list with one per stage"},
     {.table = "costs",
      .name = "backward_input",
-     .field = [](Config& config) -> ConfigField { return &config.costs.backward_input; },
+     .field = field_of<&Config::costs, &CostConfig::backward_input>,
      .meaning = "input-gradient half of a backward"},
     {.table = "costs",
      .name = "backward_weight",
-     .field = [](Config& config) -> ConfigField { return &config.costs.backward_weight; },
+     .field = field_of<&Config::costs, &CostConfig::backward_weight>,
      .meaning = "weight-gradient half of a backward"},
     {.table = "costs",
      .name = "overlapped",
-     .field = [](Config& config) -> ConfigField { return &config.costs.overlapped; },
+     .field = field_of<&Config::costs, &CostConfig::overlapped>,
      .meaning = "one forward with one full backward; their sum when left out"},
     {.table = "costs",
      .name = "p2p",
-     .field = [](Config& config) -> ConfigField { return &config.costs.p2p; },
+     .field = field_of<&Config::costs, &CostConfig::p2p>,
      .meaning = "one boundary transfer between two ranks"},
     {.table = "costs",
+     .name = "p2p_latency",
+     .field = field_of<&Config::costs, &CostConfig::p2p_latency>,
+     .meaning =
+         "how much of p2p is latency, and not bytes over bandwidth; all of it when left out"},
+    {.table = "costs",
+     .name = "p2p_in_node",
+     .field = field_of<&Config::costs, &CostConfig::p2p_in_node>,
+     .meaning = "p2p between ranks of one node; p2p when left out"},
+    {.table = "costs",
+     .name = "p2p_in_node_latency",
+     .field = field_of<&Config::costs, &CostConfig::p2p_in_node_latency>,
+     .meaning = "how much of p2p_in_node is latency; all of it when left out"},
+    {.table = "costs",
+     .name = "ranks_per_node",
+     .field = field_of<&Config::costs, &CostConfig::ranks_per_node>,
+     .range = {1, 100'000},
+     .meaning = "so many ranks in a row share a node"},
+    {.table = "costs",
      .name = "activation_bytes",
-     .field = [](Config& config) -> ConfigField { return &config.costs.activation_bytes; },
+     .field = field_of<&Config::costs, &CostConfig::activation_bytes>,
      .meaning = "bytes that a forward keeps until its backward"},
     {.table = "costs",
      .name = "weight_operand_bytes",
-     .field = [](Config& config) -> ConfigField { return &config.costs.weight_operand_bytes; },
+     .field = field_of<&Config::costs, &CostConfig::weight_operand_bytes>,
      .meaning = "bytes that an input-gradient half keeps for its weight half"},
-}};
+    {.table = "costs",
+     .name = "logits_bytes",
+     .field = field_of<&Config::costs, &CostConfig::logits_bytes>,
+     .meaning = "bytes that a forward of the last stage keeps beside its activation"},
+    {.table = "costs",
+     .name = "boundary_bytes",
+     .field = field_of<&Config::costs, &CostConfig::boundary_bytes>,
+     .meaning = "bytes of one message to or from a neighbour"},
+    {.table = "costs",
+     .name = "weight_bytes",
+     .field = field_of<&Config::costs, &CostConfig::weight_bytes>,
+     .meaning = "bytes of the parameters"},
+    {.table = "costs",
+     .name = "gradient_bytes",
+     .field = field_of<&Config::costs, &CostConfig::gradient_bytes>,
+     .meaning = "bytes of the parameters' gradients"},
+    {.table = "costs",
+     .name = "optimizer_bytes",
+     .field = field_of<&Config::costs, &CostConfig::optimizer_bytes>,
+     .meaning = "bytes of the optimizer's state"},
+    {.table = "costs",
+     .name = "replica_reduce",
+     .field = field_of<&Config::costs, &CostConfig::replica_reduce>,
+     .meaning = "adding the gradients of the two replicas of a bidirectional pipeline"},
+    {.table = "costs",
+     .name = "gradient_reduce",
+     .field = field_of<&Config::costs, &CostConfig::gradient_reduce>,
+     .meaning = "reducing gradients over the data-parallel group"},
+    {.table = "costs",
+     .name = "optimizer",
+     .field = field_of<&Config::costs, &CostConfig::optimizer>,
+     .meaning = "the optimizer's update"},
+    {.table = "costs",
+     .name = "parameter_gather",
+     .field = field_of<&Config::costs, &CostConfig::parameter_gather>,
+     .meaning = "gathering parameters from a sharded optimizer"},
+    {.table = "costs",
+     .name = "gradient_norm",
+     .field = field_of<&Config::costs, &CostConfig::gradient_norm>,
+     .meaning = "from the last rank's gradients to every rank's optimizer"},
+    {.table = "costs",
+     .name = "post_validation",
+     .field = field_of<&Config::costs, &CostConfig::post_validation>,
+     .meaning = "the optimizer does not wait for the gradient norm"},
+});
 
 // What the keys accept, by the type of their field.
 struct Expectation {
@@ -110,6 +178,9 @@ struct Expectation {
   }
   std::string operator()(const std::optional<CostValue>* /*field*/) const {
     return (*this)(static_cast<const CostValue*>(nullptr));
+  }
+  std::string operator()(const std::optional<double>* /*field*/) const {
+    return (*this)(static_cast<const double*>(nullptr));
   }
   std::string operator()(const std::optional<MemoryLimit>* /*field*/) const {
     return "a whole number of stage activations, or of bytes with their unit, such as \"40GiB\"";
@@ -133,6 +204,9 @@ struct Written {
     return field->values.size() == 1 ? list : "[" + list + "]";
   }
   std::string operator()(const std::optional<CostValue>* field) const {
+    return field->has_value() ? (*this)(&field->value()) : "";
+  }
+  std::string operator()(const std::optional<double>* field) const {
     return field->has_value() ? (*this)(&field->value()) : "";
   }
   std::string operator()(const std::optional<MemoryLimit>* field) const {

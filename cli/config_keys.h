@@ -18,8 +18,9 @@ namespace dualpipe {
 // A field of a Config. Its type is what the key accepts: text, a whole number, true or false, a
 // number, a number or a list with one per stage; the same, or a memory limit, where leaving it out
 // means something of its own.
-using ConfigField = std::variant<std::string*, int*, bool*, double*, CostValue*,
-                                 std::optional<CostValue>*, std::optional<MemoryLimit>*>;
+using ConfigField =
+    std::variant<std::string*, int*, bool*, double*, CostValue*, std::optional<CostValue>*,
+                 std::optional<double>*, std::optional<MemoryLimit>*>;
 
 struct IntegerRange {
   int min = 0;

@@ -136,6 +136,8 @@ void add_simulate(Commands& program) {
   command.add_option("schedule", program.simulate.subject.subject, subject_help);
   command.add_option("--timeline", program.simulate.timeline_path,
                      "also write when everything happened, for `render` and `diff`");
+  command.add_option("--memory", program.simulate.memory_path,
+                     "also write the bytes of each rank over time, by what they are for, as CSV");
   add_format(command, program.simulate.format, {"table", "json", "csv"});
   add_config_options(command, program.simulate.subject);
   select(program, command, program.simulate, run_simulate);

@@ -152,7 +152,7 @@ Config resolve_config(const SubjectOptions& options) {
   if (options.forward_only) {
     sets.emplace_back("pipeline.forward_only=true");
   }
-  return load_config(options.config_path, sets);
+  return load_config(options.config_paths, sets);
 }
 
 bool names_file(const std::string& subject) {

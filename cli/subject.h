@@ -20,7 +20,7 @@ namespace dualpipe {
 // Options that most commands share. The shape options are shorter ways to say --set pipeline.*.
 struct SubjectOptions {
   std::string subject;  // SCHEDULE or FILE; empty: pipeline.schedule of the config
-  std::optional<std::string> config_path;
+  std::vector<std::string> config_paths;
   std::vector<std::string> sets;  // "key=value"
   std::optional<int> ranks;
   std::optional<int> microbatches;

@@ -71,6 +71,100 @@ struct PerStage {
   }
 };
 
+// The keys that are one number for every stage or a list of them, and where each goes.
+struct TimeKey {
+  std::string_view name;
+  CostValue CostConfig::* value;
+  Time& (*field)(StageCosts&);
+};
+
+constexpr std::array<TimeKey, 7> time_keys{{
+    {"forward", &CostConfig::forward, [](StageCosts& stage) -> Time& { return stage.forward; }},
+    {"backward_input", &CostConfig::backward_input,
+     [](StageCosts& stage) -> Time& { return stage.backward_input; }},
+    {"backward_weight", &CostConfig::backward_weight,
+     [](StageCosts& stage) -> Time& { return stage.backward_weight; }},
+    {"replica_reduce", &CostConfig::replica_reduce,
+     [](StageCosts& stage) -> Time& { return stage.tail.replica_reduce; }},
+    {"gradient_reduce", &CostConfig::gradient_reduce,
+     [](StageCosts& stage) -> Time& { return stage.tail.gradient_reduce; }},
+    {"optimizer", &CostConfig::optimizer,
+     [](StageCosts& stage) -> Time& { return stage.tail.optimizer; }},
+    {"parameter_gather", &CostConfig::parameter_gather,
+     [](StageCosts& stage) -> Time& { return stage.tail.parameter_gather; }},
+}};
+
+struct BytesKey {
+  std::string_view name;
+  CostValue CostConfig::* value;
+  std::int64_t StageBytes::* field;
+  bool is_divided = true;  // among the stages of a rank, where costs are per rank
+};
+
+constexpr std::array<BytesKey, 6> bytes_keys{{
+    {"activation_bytes", &CostConfig::activation_bytes, &StageBytes::activation},
+    {"weight_operand_bytes", &CostConfig::weight_operand_bytes, &StageBytes::weight_operands},
+    {"boundary_bytes", &CostConfig::boundary_bytes, &StageBytes::boundary, false},
+    {"weight_bytes", &CostConfig::weight_bytes, &StageBytes::weights},
+    {"gradient_bytes", &CostConfig::gradient_bytes, &StageBytes::gradients},
+    {"optimizer_bytes", &CostConfig::optimizer_bytes, &StageBytes::optimizer},
+}};
+
+// Everything but the stages.
+CostModel transfers_of(const CostConfig& config, const Scale& time) {
+  const auto part = [&](std::string_view key, double value, double whole) {
+    if (value > whole) {
+      refuse("", key,
+             fmt::format("expected at most the whole transfer, {}; found {}", whole, value));
+    }
+    return Time(time.apply(value, "", key));
+  };
+  const double in_node = config.p2p_in_node.value_or(config.p2p);
+  CostModel costs;
+  costs.p2p = Time(time.apply(config.p2p, "", "p2p"));
+  costs.p2p_latency = part("p2p_latency", config.p2p_latency.value_or(config.p2p), config.p2p);
+  costs.p2p_in_node = Time(time.apply(in_node, "", "p2p_in_node"));
+  costs.p2p_in_node_latency =
+      part("p2p_in_node_latency", config.p2p_in_node_latency.value_or(in_node), in_node);
+  if (config.ranks_per_node < 1) {
+    refuse("", "ranks_per_node",
+           fmt::format("expected at least 1, found {}", config.ranks_per_node));
+  }
+  costs.ranks_per_node = config.ranks_per_node;
+  costs.gradient_norm = Time(time.apply(config.gradient_norm, "", "gradient_norm"));
+  costs.post_validation = config.post_validation;
+  return costs;
+}
+
+// Only the last stage has logits, so one number is its own.
+void resolve_logits(const CostConfig& config, CostModel& costs) {
+  const PerStage logits{config.logits_bytes, "logits_bytes", {1.0, bytes_max}};
+  logits.check(1);
+  costs.stages.back().bytes.logits = logits.at(0);
+}
+
+// Requires: the halves of every stage.
+void resolve_overlapped(const CostConfig& config, const Scale& time, CostModel& costs) {
+  const CostValue value = config.overlapped.value_or(0.0);
+  const PerStage overlapped{value, "overlapped", time};
+  overlapped.check(static_cast<int>(costs.stages.size()));
+  int number = 0;
+  for (StageCosts& stage : costs.stages) {
+    const Time longer = std::max(stage.forward, stage.backward());
+    const Time rounding{2};
+    stage.overlapped =
+        config.overlapped ? Time(overlapped.at(number)) : stage.forward + stage.backward();
+    if (stage.overlapped + rounding < longer) {
+      refuse(value.where, "overlapped",
+             fmt::format("stage {}: a forward overlapped with a backward takes at least the longer "
+                         "of the two, {} ns; found {} ns",
+                         number, longer.count(), stage.overlapped.count()));
+    }
+    stage.overlapped = std::max(stage.overlapped, longer);
+    ++number;
+  }
+}
+
 }  // namespace
 
 Time overlapped_time(const StageCosts& forward_stage, const StageCosts& backward_stage) {
@@ -89,52 +183,42 @@ CostModel resolve_costs(const CostConfig& config, int ranks, int stages) {
   }
   const double share = config.per == "rank" ? static_cast<double>(ranks) / stages : 1.0;
   const double unit = nanoseconds_per(config.unit);
-  const Scale time{.factor = unit * share, .largest = time_max};
-  const Scale bytes{.factor = share, .largest = bytes_max};
-  const CostValue overlapped_value = config.overlapped.value_or(0.0);
-  const PerStage forward{config.forward, "forward", time};
-  const PerStage input{config.backward_input, "backward_input", time};
-  const PerStage weight{config.backward_weight, "backward_weight", time};
-  const PerStage overlapped{overlapped_value, "overlapped", time};
-  const PerStage activation{config.activation_bytes, "activation_bytes", bytes};
-  const PerStage operands{config.weight_operand_bytes, "weight_operand_bytes", bytes};
-  for (const PerStage* value : {&forward, &input, &weight, &overlapped, &activation, &operands}) {
-    value->check(stages);
-  }
-
-  CostModel costs;
-  costs.p2p = Time(Scale{.factor = unit, .largest = time_max}.apply(config.p2p, "", "p2p"));
-  for (int stage = 0; stage < stages; ++stage) {
-    StageCosts resolved{.forward = Time(forward.at(stage)),
-                        .backward_input = Time(input.at(stage)),
-                        .backward_weight = Time(weight.at(stage)),
-                        .activation_bytes = activation.at(stage),
-                        .weight_operand_bytes = operands.at(stage)};
-    const Time apart = resolved.forward + resolved.backward();
-    const Time longer = std::max(resolved.forward, resolved.backward());
-    const Time rounding{2};
-    resolved.overlapped = config.overlapped ? Time(overlapped.at(stage)) : apart;
-    if (resolved.overlapped + rounding < longer) {
-      refuse(overlapped_value.where, "overlapped",
-             fmt::format("stage {}: a forward overlapped with a backward takes at least the longer "
-                         "of the two, {} ns; found {} ns",
-                         stage, longer.count(), resolved.overlapped.count()));
+  CostModel costs = transfers_of(config, {.factor = unit, .largest = time_max});
+  costs.stages.resize(static_cast<std::size_t>(stages));
+  for (const TimeKey& key : time_keys) {
+    const PerStage values{config.*key.value, key.name, {unit * share, time_max}};
+    values.check(stages);
+    for (int stage = 0; stage < stages; ++stage) {
+      key.field(costs.stages[static_cast<std::size_t>(stage)]) = Time(values.at(stage));
     }
-    resolved.overlapped = std::max(resolved.overlapped, longer);
-    costs.stages.push_back(resolved);
   }
+  for (const BytesKey& key : bytes_keys) {
+    const PerStage values{config.*key.value, key.name, {key.is_divided ? share : 1.0, bytes_max}};
+    values.check(stages);
+    for (int stage = 0; stage < stages; ++stage) {
+      costs.stages[static_cast<std::size_t>(stage)].bytes.*key.field = values.at(stage);
+    }
+  }
+  resolve_logits(config, costs);
+  resolve_overlapped(config, {unit * share, time_max}, costs);
   return costs;
 }
 
 void require_step_fits(const CostModel& costs, int microbatches) {
-  double time = 0.0;  // ns
+  double time = static_cast<double>(costs.gradient_norm.count());  // ns
   double bytes = 0.0;
   for (const StageCosts& stage : costs.stages) {
-    const Time each = stage.forward + stage.backward() + stage.overlapped + 2 * costs.p2p;
-    time += static_cast<double>(each.count()) * microbatches;
-    bytes += (static_cast<double>(stage.activation_bytes) +
-              static_cast<double>(stage.weight_operand_bytes)) *
-             microbatches;
+    const Time each = stage.forward + stage.backward() + stage.overlapped +
+                      2 * std::max(costs.p2p, costs.p2p_in_node);
+    const Time once = stage.tail.replica_reduce + stage.tail.gradient_reduce +
+                      stage.tail.optimizer + stage.tail.parameter_gather;
+    time += static_cast<double>(each.count()) * microbatches + static_cast<double>(once.count());
+    const StageBytes& kept = stage.bytes;
+    bytes += (static_cast<double>(kept.activation) + static_cast<double>(kept.weight_operands) +
+              static_cast<double>(kept.logits)) *
+                 microbatches +
+             static_cast<double>(kept.boundary) + static_cast<double>(kept.weights) +
+             static_cast<double>(kept.gradients) + static_cast<double>(kept.optimizer);
   }
   constexpr double sum_max = 4e18;
   if (time > sum_max || bytes > sum_max) {

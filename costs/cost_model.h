@@ -18,23 +18,77 @@ namespace dualpipe {
 // All times in this project are whole nanoseconds, so that sums are exact and outputs reproducible.
 using Time = std::chrono::nanoseconds;
 
+// Bytes that a stage keeps on its rank: the first three for every microbatch under way, the others
+// all the time, once for every rank that the stage is on.
+struct StageBytes {
+  std::int64_t activation = 0;       // from the begin of F to the end of B or I
+  std::int64_t weight_operands = 0;  // from the end of I to the end of W
+  std::int64_t logits = 0;    // as activation; of the last stage, beside what its layers keep
+  std::int64_t boundary = 0;  // of one message to or from a neighbour: a receive buffer
+  std::int64_t weights = 0;
+  std::int64_t gradients = 0;
+  std::int64_t optimizer = 0;
+
+  bool operator==(const StageBytes&) const = default;
+};
+
+// What a rank does for a stage at the end of a step, in this order. A reduction may begin when the
+// stage's last weight gradient of the step is there; the optimizer waits for all ranks' gradients
+// (CostModel::gradient_norm).
+struct StageTail {
+  Time replica_reduce{};    // adding the gradients of the two replicas of a bidirectional pipeline
+  Time gradient_reduce{};   // reduce-scatter, or all-reduce, over the data-parallel group
+  Time optimizer{};         // the update itself
+  Time parameter_gather{};  // all-gather of updated parameters, where the optimizer is sharded
+
+  bool operator==(const StageTail&) const = default;
+};
+
 struct StageCosts {
   Time forward{};
   Time backward_input{};
   Time backward_weight{};
   Time overlapped{};  // one forward overlapped with one full backward, both of this stage
-  std::int64_t activation_bytes = 0;      // what a forward keeps until its backward
-  std::int64_t weight_operand_bytes = 0;  // what an input-gradient half keeps for its weight half
+  StageBytes bytes{};
+  StageTail tail{};
 
   [[nodiscard]] Time backward() const { return backward_input + backward_weight; }
 
   bool operator==(const StageCosts&) const = default;
 };
 
+// A way between two ranks, without other traffic on it.
+struct Link {
+  Time latency{};  // of a message, whatever its size
+  Time busy{};     // bytes / bandwidth: how long one message keeps the link to itself
+
+  [[nodiscard]] Time time() const { return latency + busy; }
+  bool operator==(const Link&) const = default;
+};
+
 struct CostModel {
   std::vector<StageCosts> stages;
-  Time p2p{};  // one boundary transfer between two ranks, activation or gradient alike
+  // One boundary transfer between two ranks, activation or gradient alike; and how much of it is
+  // latency. Neighbours in one node have the other pair.
+  Time p2p{};
+  Time p2p_latency{};
+  Time p2p_in_node{};
+  Time p2p_in_node_latency{};
+  int ranks_per_node = 1;  // ranks n * k .. n * k + n - 1 share a node
+  Time gradient_norm{};    // from the last rank's gradients to every rank's optimizer
+  // The optimizer begins before the norm is known and is undone in the rare step in which it must
+  // (Qi et al., "Zero Bubble Pipeline Parallelism", ICLR 2024, section 4): no rank waits.
+  bool post_validation = false;
 
+  [[nodiscard]] Link link(int source, int destination) const {
+    const bool in_node = source / ranks_per_node == destination / ranks_per_node;
+    return in_node ? Link{.latency = p2p_in_node_latency, .busy = p2p_in_node - p2p_in_node_latency}
+                   : Link{.latency = p2p_latency, .busy = p2p - p2p_latency};
+  }
+  // Of one message between two ranks that nothing holds up. Requires: source != destination.
+  [[nodiscard]] Time transfer(int source, int destination) const {
+    return link(source, destination).time();
+  }
   bool operator==(const CostModel&) const = default;
 };
 
@@ -67,10 +121,28 @@ struct CostConfig {
   CostValue forward = 1.0;
   CostValue backward_input = 1.0;
   CostValue backward_weight = 1.0;
-  std::optional<CostValue> overlapped;   // default: forward + backward_input + backward_weight
-  double p2p = 0.0;                      // never divided: a boundary is as wide at any depth
-  CostValue activation_bytes = 0.0;      // bytes; scaled like the times
-  CostValue weight_operand_bytes = 0.0;  // bytes; scaled like the times
+  std::optional<CostValue> overlapped;  // default: forward + backward_input + backward_weight
+  // Transfers, the logits and the boundary's bytes are never divided: a boundary is as wide at any
+  // depth. The bytes of the others are scaled like the times.
+  double p2p = 0.0;
+  std::optional<double> p2p_latency;  // how much of p2p is latency; default: all of it
+  std::optional<double> p2p_in_node;  // default: p2p
+  std::optional<double> p2p_in_node_latency;
+  int ranks_per_node = 1;
+  CostValue activation_bytes = 0.0;
+  CostValue weight_operand_bytes = 0.0;
+  CostValue logits_bytes = 0.0;  // of the last stage: one number
+  CostValue boundary_bytes = 0.0;
+  CostValue weight_bytes = 0.0;
+  CostValue gradient_bytes = 0.0;
+  CostValue optimizer_bytes = 0.0;
+  // The end of the step; see StageTail.
+  CostValue replica_reduce = 0.0;
+  CostValue gradient_reduce = 0.0;
+  CostValue optimizer = 0.0;
+  CostValue parameter_gather = 0.0;
+  double gradient_norm = 0.0;
+  bool post_validation = false;
 
   bool operator==(const CostConfig&) const = default;
 };

@@ -84,7 +84,7 @@ std::optional<Amount> parse_amount(std::string_view text) {
 }
 
 std::int64_t peak_of(const MemoryCount& memory, MemoryLimit::Unit unit) {
-  return unit == MemoryLimit::Unit::bytes ? memory.peak_bytes() : memory.peak_activations();
+  return unit == MemoryLimit::Unit::bytes ? memory.peak().total() : memory.peak_activations();
 }
 
 }  // namespace
@@ -93,43 +93,81 @@ std::vector<StageBytes> stage_bytes_of(const CostModel& costs) {
   std::vector<StageBytes> bytes;
   bytes.reserve(costs.stages.size());
   for (const StageCosts& stage : costs.stages) {
-    bytes.push_back(
-        {.activation = stage.activation_bytes, .weight_operands = stage.weight_operand_bytes});
+    bytes.push_back(stage.bytes);
   }
   return bytes;
 }
 
-void MemoryCount::run(const Slot& slot) {
+MemoryUse resident_memory(const Placement& placement, int rank, std::span<const StageBytes> bytes) {
+  MemoryUse resident;
+  if (bytes.empty()) {
+    return resident;
+  }
+  constexpr int buffers = 2;
+  for (const std::vector<int>& rank_of : placement.rank_of_stage) {
+    for (std::size_t stage = 0; stage < rank_of.size(); ++stage) {
+      if (rank_of[stage] != rank) {
+        continue;
+      }
+      resident.weights += bytes[stage].weights;
+      resident.gradients += bytes[stage].gradients;
+      resident.optimizer += bytes[stage].optimizer;
+      // An activation from the stage before, a gradient from the one after.
+      const bool has_before = stage > 0 && rank_of[stage - 1] != rank;
+      const bool has_after = stage + 1 < rank_of.size() && rank_of[stage + 1] != rank;
+      resident.receive_buffers += buffers * ((has_before ? bytes[stage - 1].boundary : 0) +
+                                             (has_after ? bytes[stage].boundary : 0));
+    }
+  }
+  return resident;
+}
+
+void MemoryCount::begin(const Slot& slot) {
   for (const Op& op : slot) {
     if (op.kind == OpKind::forward) {
       ++activations_;
-      alive_ += bytes_of(op).activation;
+      take_activation(op, 1);
     }
   }
   peak_activations_ = std::max(peak_activations_, activations_);
-  peak_bytes_ = std::max(peak_bytes_, alive_);
+  note_peak();
+}
+
+void MemoryCount::end(const Slot& slot) {
   for (const Op& op : slot) {
     switch (op.kind) {
       case OpKind::forward:
         if (purpose_ == Purpose::inference) {
           --activations_;
-          alive_ -= bytes_of(op).activation;
+          take_activation(op, -1);
         }
         break;
       case OpKind::backward:
         --activations_;
-        alive_ -= bytes_of(op).activation;
+        take_activation(op, -1);
         break;
       case OpKind::backward_input:
-        alive_ += bytes_of(op).weight_operands - bytes_of(op).activation;
+        take_activation(op, -1);
+        alive_.weight_operands += bytes_of(op).weight_operands;
         break;
       case OpKind::backward_weight:
         --activations_;
-        alive_ -= bytes_of(op).weight_operands;
+        alive_.weight_operands -= bytes_of(op).weight_operands;
         break;
     }
   }
-  peak_bytes_ = std::max(peak_bytes_, alive_);
+  note_peak();
+}
+
+void MemoryCount::take_activation(const Op& op, int sign) {
+  alive_.activations += sign * bytes_of(op).activation;
+  alive_.logits += sign * bytes_of(op).logits;
+}
+
+void MemoryCount::note_peak() {
+  if (alive_.total() > peak_.total()) {
+    peak_ = alive_;
+  }
 }
 
 std::string to_string(const MemoryLimit& limit) {
@@ -166,7 +204,8 @@ std::vector<MemoryExcess> find_excesses(const Schedule& schedule, std::span<cons
       is_forward_only(schedule) ? MemoryCount::Purpose::inference : MemoryCount::Purpose::training;
   std::vector<MemoryExcess> excesses;
   for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
-    MemoryCount memory(bytes, purpose);
+    MemoryCount memory(bytes, purpose,
+                       resident_memory(schedule.pipeline.placement, static_cast<int>(rank), bytes));
     std::optional<std::size_t> first;
     const std::vector<Slot>& slots = schedule.ranks[rank];
     for (std::size_t slot = 0; slot < slots.size(); ++slot) {

@@ -11,19 +11,35 @@
 #include <vector>
 
 #include "costs/cost_model.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
 
 namespace dualpipe {
 
-// Bytes that one microbatch keeps alive at a stage.
-struct StageBytes {
-  std::int64_t activation = 0;       // from the begin of F to the end of B or I
-  std::int64_t weight_operands = 0;  // from the end of I to the end of W
+[[nodiscard]] std::vector<StageBytes> stage_bytes_of(const CostModel& costs);
 
-  bool operator==(const StageBytes&) const = default;
+// Bytes of a rank, by what they are for.
+struct MemoryUse {
+  std::int64_t weights = 0;
+  std::int64_t gradients = 0;
+  std::int64_t optimizer = 0;
+  std::int64_t receive_buffers = 0;
+  std::int64_t activations = 0;
+  std::int64_t weight_operands = 0;
+  std::int64_t logits = 0;
+
+  [[nodiscard]] std::int64_t total() const {
+    return weights + gradients + optimizer + receive_buffers + activations + weight_operands +
+           logits;
+  }
+  bool operator==(const MemoryUse&) const = default;
 };
 
-[[nodiscard]] std::vector<StageBytes> stage_bytes_of(const CostModel& costs);
+// What a rank keeps all the time: the parameters of its stages, once for each direction that has
+// the stage there, and for each kind of message from another rank two receive buffers, one that is
+// read while the next message arrives in the other. `bytes` per stage, or empty.
+[[nodiscard]] MemoryUse resident_memory(const Placement& placement, int rank,
+                                        std::span<const StageBytes> bytes);
 
 // Takes a rank's slots in order and keeps count: a slot adds what it allocates when it begins and
 // frees when it ends. An activation counts as alive from the begin of its forward to the end of its
@@ -33,26 +49,37 @@ class MemoryCount {
  public:
   enum class Purpose : std::uint8_t { training, inference };
 
-  // `bytes` per stage, or empty where bytes do not matter; must outlive this.
-  explicit MemoryCount(std::span<const StageBytes> bytes, Purpose purpose = Purpose::training)
-      : bytes_(bytes), purpose_(purpose) {}
+  // `bytes` per stage, or empty where bytes do not matter; must outlive this. `resident` is there
+  // from the beginning.
+  explicit MemoryCount(std::span<const StageBytes> bytes, Purpose purpose = Purpose::training,
+                       const MemoryUse& resident = {})
+      : bytes_(bytes), purpose_(purpose), alive_(resident), peak_(resident) {}
 
-  void run(const Slot& slot);
+  void begin(const Slot& slot);
+  void end(const Slot& slot);
+  void run(const Slot& slot) {
+    begin(slot);
+    end(slot);
+  }
 
   [[nodiscard]] int peak_activations() const { return peak_activations_; }
-  [[nodiscard]] std::int64_t peak_bytes() const { return peak_bytes_; }
+  [[nodiscard]] const MemoryUse& alive() const { return alive_; }
+  // At the first moment at which the total is largest.
+  [[nodiscard]] const MemoryUse& peak() const { return peak_; }
 
  private:
   [[nodiscard]] StageBytes bytes_of(const Op& op) const {
     return bytes_.empty() ? StageBytes{} : bytes_[static_cast<std::size_t>(op.stage)];
   }
+  void take_activation(const Op& op, int sign);
+  void note_peak();
 
   std::span<const StageBytes> bytes_;
   Purpose purpose_ = Purpose::training;
   int activations_ = 0;
   int peak_activations_ = 0;
-  std::int64_t alive_ = 0;
-  std::int64_t peak_bytes_ = 0;
+  MemoryUse alive_;
+  MemoryUse peak_;
 };
 
 // The most that any one rank may keep alive.

@@ -27,6 +27,7 @@ class JsonReader {
   JsonReader(const nlohmann::json& object, const std::string& origin)
       : object_(object), origin_(origin) {}
 
+  [[nodiscard]] bool has(const char* key) const { return object_.contains(key); }
   [[nodiscard]] std::string string(const char* key) const;
   [[nodiscard]] int integer(const char* key) const;  // 0 to integer_max
   [[nodiscard]] const nlohmann::json& list(const char* key) const;

@@ -12,6 +12,7 @@
 #include "scheduler/op.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
+#include "sim/tail.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -46,6 +47,9 @@ class Pass {
  public:
   Pass(const Program& program, const CostModel& costs, Timeline& timeline)
       : program_(program), costs_(costs), journeys_(program.messages().size()) {
+    for (const Channel& channel : program.channels()) {
+      transfers_.push_back(costs.transfer(channel.source, channel.destination));
+    }
     for (int rank = 0; rank < program.pipeline().ranks(); ++rank) {
       ranks_.push_back({.rest = program.instructions(rank),
                         .slots = program.slots(rank).data(),
@@ -116,13 +120,18 @@ class Pass {
         if (journey.is_awaited()) {
           ready_.push_back(journey.awaited_by());
         }
-        journey.send(rank.clock + costs_.p2p);
+        journey.send(rank.clock + transfer_of(instruction.index));
       }
     }
   }
 
+  [[nodiscard]] Time transfer_of(std::int32_t message) const {
+    return transfers_[at(program_.message(message).channel)];
+  }
+
   const Program& program_;
   const CostModel& costs_;
+  std::vector<Time> transfers_;  // [channel]
   std::vector<Rank> ranks_;
   std::vector<Journey> journeys_;  // [message]
   std::vector<int> ready_;         // ranks that may go on
@@ -140,7 +149,7 @@ std::vector<Transfer> transfers_of(const Program& program, const CostModel& cost
     transfers.push_back({.value = message.value,
                          .source = channel.source,
                          .destination = channel.destination,
-                         .begin = arrived - costs.p2p,
+                         .begin = arrived - costs.transfer(channel.source, channel.destination),
                          .end = arrived});
   }
   return transfers;
@@ -163,6 +172,7 @@ Timeline simulate(const Program& program, const CostModel& costs,
   if (options.transfers) {
     timeline.transfers = transfers_of(program, costs, pass);
   }
+  append_tail(timeline, costs);
   return timeline;
 }
 

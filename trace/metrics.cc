@@ -25,17 +25,6 @@ double ratio(Time part, Time whole) {
              : static_cast<double>(part.count()) / static_cast<double>(whole.count());
 }
 
-// Without a backward anywhere it is inference, which keeps nothing for one.
-MemoryCount::Purpose purpose_of(const Timeline& timeline) {
-  const bool backward =
-      std::any_of(timeline.ranks.begin(), timeline.ranks.end(), [](const auto& spans) {
-        return std::any_of(spans.begin(), spans.end(), [](const Span& span) {
-          return span.slot.back().kind != OpKind::forward;
-        });
-      });
-  return backward ? MemoryCount::Purpose::training : MemoryCount::Purpose::inference;
-}
-
 RankMetrics measure_rank(const std::vector<Span>& spans, MemoryCount memory) {
   RankMetrics metrics;
   for (const Span& span : spans) {
@@ -47,19 +36,37 @@ RankMetrics measure_rank(const std::vector<Span>& spans, MemoryCount memory) {
     metrics.end = spans.back().end;
   }
   metrics.peak_activations = memory.peak_activations();
-  metrics.peak_bytes = memory.peak_bytes();
+  metrics.peak_memory = memory.peak();
   return metrics;
 }
 
 }  // namespace
 
+MemoryCount::Purpose purpose_of(const Timeline& timeline) {
+  const bool backward =
+      std::any_of(timeline.ranks.begin(), timeline.ranks.end(), [](const auto& spans) {
+        return std::any_of(spans.begin(), spans.end(), [](const Span& span) {
+          return span.slot.back().kind != OpKind::forward;
+        });
+      });
+  return backward ? MemoryCount::Purpose::training : MemoryCount::Purpose::inference;
+}
+
 Metrics measure(const Timeline& timeline) {
   Metrics metrics;
   metrics.step_time = makespan(timeline);
   Time busy{};
-  const MemoryCount nothing_alive(timeline.stage_bytes, purpose_of(timeline));
-  for (const std::vector<Span>& spans : timeline.ranks) {
-    RankMetrics rank = measure_rank(spans, nothing_alive);
+  const MemoryCount::Purpose purpose = purpose_of(timeline);
+  for (std::size_t index = 0; index < timeline.ranks.size(); ++index) {
+    const MemoryUse resident =
+        resident_memory(timeline.pipeline.placement, static_cast<int>(index), timeline.stage_bytes);
+    RankMetrics rank =
+        measure_rank(timeline.ranks[index], MemoryCount(timeline.stage_bytes, purpose, resident));
+    for (const TailSpan& span : timeline.tail) {
+      if (span.rank == static_cast<int>(index) && span.kind == TailKind::optimizer) {
+        rank.busy += span.end - span.begin;
+      }
+    }
     rank.idle = metrics.step_time - rank.busy;
     rank.bubble_ratio = ratio(rank.idle, metrics.step_time);
     metrics.longest_rank_time = std::max(metrics.longest_rank_time, rank.end - rank.begin);
@@ -93,7 +100,7 @@ std::string to_json(const Metrics& metrics, const Pipeline& pipeline) {
                                  {"idle", one.idle.count()},
                                  {"bubble_ratio", one.bubble_ratio},
                                  {"peak_activations", one.peak_activations},
-                                 {"peak_bytes", one.peak_bytes}});
+                                 {"peak_bytes", one.peak_memory.total()}});
   }
   return document.dump() + "\n";
 }
@@ -104,7 +111,7 @@ std::string to_csv(const Metrics& metrics) {
     const RankMetrics& one = metrics.ranks[rank];
     text += fmt::format("{},{},{},{},{},{},{},{}\n", rank, one.begin.count(), one.end.count(),
                         one.busy.count(), one.idle.count(), one.bubble_ratio, one.peak_activations,
-                        one.peak_bytes);
+                        one.peak_memory.total());
   }
   return text;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "costs/cost_model.h"
+#include "scheduler/memory.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -14,11 +15,11 @@ namespace dualpipe {
 struct RankMetrics {
   Time begin{};               // of the rank's first slot
   Time end{};                 // of its last
-  Time busy{};                // in slots
+  Time busy{};                // in slots and the optimizer
   Time idle{};                // step time - busy
   double bubble_ratio = 0.0;  // idle / step time
   int peak_activations = 0;   // most stage activations alive at once: F begin to W end (or B end)
-  std::int64_t peak_bytes = 0;
+  MemoryUse peak_memory{};    // at the first moment of the largest total
 };
 
 struct Metrics {
@@ -29,6 +30,9 @@ struct Metrics {
 };
 
 [[nodiscard]] Metrics measure(const Timeline& timeline);
+
+// Without a backward anywhere it is inference, which keeps nothing for one.
+[[nodiscard]] MemoryCount::Purpose purpose_of(const Timeline& timeline);
 
 // The document of `simulate --format json`; docs/formats.md. `pipeline` is the timeline's.
 [[nodiscard]] std::string to_json(const Metrics& metrics, const Pipeline& pipeline);

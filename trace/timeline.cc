@@ -1,6 +1,7 @@
 #include "trace/timeline.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -112,6 +113,59 @@ Transfer parse_transfer(const JsonReader& reader, const json& row, const Pipelin
   return transfer;
 }
 
+// Of a stage: the two that every timeline has; and, where parameters are known too, all of them.
+constexpr std::size_t few_bytes = 2;
+constexpr std::size_t all_bytes = 7;
+
+std::vector<std::int64_t> numbers_of(const StageBytes& bytes) {
+  std::vector<std::int64_t> numbers{bytes.activation, bytes.weight_operands, bytes.logits,
+                                    bytes.boundary,   bytes.weights,         bytes.gradients,
+                                    bytes.optimizer};
+  if (std::all_of(numbers.begin() + few_bytes, numbers.end(),
+                  [](std::int64_t number) { return number == 0; })) {
+    numbers.resize(few_bytes);
+  }
+  return numbers;
+}
+
+StageBytes parse_bytes_of_stage(const JsonReader& reader, const json& row) {
+  expect_list(reader, row, "stage_bytes",
+              row.is_array() && row.size() == all_bytes ? all_bytes : few_bytes);
+  std::array<std::int64_t, all_bytes> numbers{};
+  for (std::size_t place = 0; place < row.size(); ++place) {
+    numbers[place] = to_int64(reader, row[place], "stage_bytes");
+  }
+  return {.activation = numbers[0],
+          .weight_operands = numbers[1],
+          .logits = numbers[2],
+          .boundary = numbers[3],
+          .weights = numbers[4],
+          .gradients = numbers[5],
+          .optimizer = numbers[6]};
+}
+
+TailSpan parse_tail(const JsonReader& reader, const json& row, const Pipeline& pipeline) {
+  expect_list(reader, row, "tail", 5);
+  const auto* const kind = std::ranges::find_if(
+      tail_kinds, [&](std::string_view name) { return row[0].is_string() && row[0] == name; });
+  if (kind == tail_kinds.end()) {
+    reader.refuse("tail", fmt::format("expected one of {} first", fmt::join(tail_kinds, ", ")));
+  }
+  const std::vector<int> numbers =
+      reader.integers(json(std::vector<json>(row.begin() + 1, row.begin() + 3)), "tail");
+  const TailSpan span{.kind = static_cast<TailKind>(kind - tail_kinds.begin()),
+                      .rank = numbers[0],
+                      .stage = numbers[1],
+                      .begin = Time(to_int64(reader, row[3], "tail")),
+                      .end = Time(to_int64(reader, row[4], "tail"))};
+  if (span.rank >= pipeline.ranks() || span.stage >= pipeline.stages() || span.end < span.begin) {
+    reader.refuse("tail", fmt::format("{} of stage {} on rank {} is outside the document's stages "
+                                      "and ranks, or ends before it begins",
+                                      *kind, span.stage, span.rank));
+  }
+  return span;
+}
+
 void check_ranks(const JsonReader& reader, const Pipeline& pipeline) {
   if (pipeline.placement.rank_of_stage.empty() || pipeline.stages() == 0 || pipeline.ranks() == 0) {
     reader.refuse("placement", "expected at least one direction, stage and rank");
@@ -157,6 +211,9 @@ Time makespan(const Timeline& timeline) {
       end = std::max(end, spans.back().end);
     }
   }
+  for (const TailSpan& span : timeline.tail) {
+    end = std::max(end, span.end);
+  }
   return begin == Time::max() ? Time{} : end - begin;
 }
 
@@ -177,7 +234,7 @@ std::string to_json(const Timeline& timeline) {
                   schema_version, pipeline_members(timeline.pipeline));
   const char* separator = "";
   for (const StageBytes& bytes : timeline.stage_bytes) {
-    text += fmt::format("{}[{},{}]", separator, bytes.activation, bytes.weight_operands);
+    text += fmt::format("{}[{}]", separator, fmt::join(numbers_of(bytes), ","));
     separator = ",";
   }
   text += "],\n\"ranks\":[";
@@ -194,7 +251,18 @@ std::string to_json(const Timeline& timeline) {
     append_transfer(text, transfer);
     separator = ",\n";
   }
-  return text + "]}\n";
+  text += "]";
+  if (!timeline.tail.empty()) {
+    text += ",\n\"tail\":[";
+    separator = "\n";
+    for (const TailSpan& span : timeline.tail) {
+      text += fmt::format("{}[\"{}\",{},{},{},{}]", separator, to_string(span.kind), span.rank,
+                          span.stage, span.begin.count(), span.end.count());
+      separator = ",\n";
+    }
+    text += "]";
+  }
+  return text + "}\n";
 }
 
 bool is_timeline(std::string_view text) {
@@ -227,9 +295,7 @@ Timeline parse_timeline(std::string_view text, const std::string& origin) {
   check_ranks(reader, timeline.pipeline);
   parse_spans(reader, timeline);
   for (const json& row : reader.list("stage_bytes")) {
-    expect_list(reader, row, "stage_bytes", 2);
-    timeline.stage_bytes.push_back({.activation = to_int64(reader, row[0], "stage_bytes"),
-                                    .weight_operands = to_int64(reader, row[1], "stage_bytes")});
+    timeline.stage_bytes.push_back(parse_bytes_of_stage(reader, row));
   }
   if (!timeline.stage_bytes.empty() &&
       timeline.stage_bytes.size() != static_cast<std::size_t>(timeline.pipeline.stages())) {
@@ -237,6 +303,11 @@ Timeline parse_timeline(std::string_view text, const std::string& origin) {
   }
   for (const json& value : reader.list("transfers")) {
     timeline.transfers.push_back(parse_transfer(reader, value, timeline.pipeline));
+  }
+  if (reader.has("tail")) {
+    for (const json& value : reader.list("tail")) {
+      timeline.tail.push_back(parse_tail(reader, value, timeline.pipeline));
+    }
   }
   return timeline;
 }

@@ -4,13 +4,14 @@
 
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "costs/cost_model.h"
-#include "scheduler/memory.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
@@ -36,16 +37,44 @@ struct Transfer {
   bool operator==(const Transfer&) const = default;
 };
 
+// What a rank does for a stage after the step's last weight gradient; see StageTail. A wait for the
+// gradient norm is no stage's.
+enum class TailKind : std::uint8_t {
+  replica_reduce,
+  gradient_reduce,
+  gradient_norm,
+  optimizer,
+  parameter_gather,
+};
+inline constexpr std::array<std::string_view, 5> tail_kinds{
+    "replica_reduce", "gradient_reduce", "gradient_norm", "optimizer", "parameter_gather"};
+[[nodiscard]] constexpr std::string_view to_string(TailKind kind) {
+  return tail_kinds[static_cast<std::size_t>(kind)];
+}
+
+// Only the optimizer computes; the others are communication, which may run beside slots.
+struct TailSpan {
+  TailKind kind = TailKind::optimizer;
+  int rank = 0;
+  int stage = 0;
+  Time begin{};
+  Time end{};
+
+  bool operator==(const TailSpan&) const = default;
+};
+
 struct Timeline {
   Pipeline pipeline;
   std::vector<std::vector<Span>> ranks;  // [rank], in the order of execution; spans do not overlap
   std::vector<Transfer> transfers;       // channel after channel, as in Program; may be empty
   std::vector<StageBytes> stage_bytes;   // [stage]
+  std::vector<TailSpan> tail = {};       // rank after rank, by begin; empty where steps have none
 
   bool operator==(const Timeline&) const = default;
 };
 
-// The last end minus the first begin, over all ranks; zero when nothing ran.
+// The last end, of slots or of the tail, minus the first begin, over all ranks; zero when nothing
+// ran.
 [[nodiscard]] Time makespan(const Timeline& timeline);
 
 // The order of the slots, without the times.

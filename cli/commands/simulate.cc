@@ -12,6 +12,7 @@
 #include "scheduler/file.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/program.h"
+#include "trace/memory_profile.h"
 #include "trace/metrics.h"
 #include "trace/timeline.h"
 
@@ -34,6 +35,9 @@ ExitCode run_simulate(const SimulateOptions& options) {
                                      {.transfers = options.timeline_path.has_value()});
   if (options.timeline_path) {
     write_file(*options.timeline_path, to_json(timeline));
+  }
+  if (options.memory_path) {
+    write_file(*options.memory_path, to_csv(memory_over_time(timeline)));
   }
   write_file("-", written(measure(timeline), timeline.pipeline, options.format));
   return ExitCode::ok;

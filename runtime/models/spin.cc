@@ -127,7 +127,7 @@ class SpinStage final : public Stage {
     return is_last() ? 0 : sizeof(SpinMessage);
   }
   [[nodiscard]] std::size_t parameter_count() const override { return 0; }
-  [[nodiscard]] std::int64_t activation_bytes() const override { return costs_.activation_bytes; }
+  [[nodiscard]] std::int64_t activation_bytes() const override { return costs_.bytes.activation; }
 
   void allocate(int /*activation_slots*/) override { CHECK(prctl(PR_SET_TIMERSLACK, 1UL) == 0); }
 

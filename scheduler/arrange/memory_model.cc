@@ -23,6 +23,24 @@ void hold(Tracks& tracks, std::int64_t activation, std::int64_t weight_operands)
   }
 }
 
+// What the rank with most of it keeps all the time. Tracks have one limit for all ranks, so the
+// others are left some room that they do not need.
+std::int64_t most_resident(const Tracks& tracks, const CostModel& costs) {
+  Placement placement{.ranks = tracks.ranks(), .rank_of_stage = {}};
+  for (const Track& track : tracks.tracks) {
+    if (track.stage == 0) {
+      placement.rank_of_stage.emplace_back();
+    }
+    placement.rank_of_stage.back().push_back(track.rank);
+  }
+  const std::vector<StageBytes> bytes = stage_bytes_of(costs);
+  std::int64_t most = 0;
+  for (int rank = 0; rank < placement.ranks; ++rank) {
+    most = std::max(most, resident_memory(placement, rank, bytes).total());
+  }
+  return most;
+}
+
 }  // namespace
 
 void set_memory_model(Tracks& tracks, const Target& target, const OwnLimit& own,
@@ -38,17 +56,19 @@ void set_memory_model(Tracks& tracks, const Target& target, const OwnLimit& own,
   } else {
     for (Track& track : tracks.tracks) {
       const StageCosts& stage = target.costs.stages[static_cast<std::size_t>(track.stage)];
-      track.activation = stage.activation_bytes;
-      track.weight_operands = stage.weight_operand_bytes;
+      track.activation = stage.bytes.activation + stage.bytes.logits;
+      track.weight_operands = stage.bytes.weight_operands;
     }
   }
-  tracks.limit = target.memory->amount;
+  const std::int64_t resident =
+      target.memory->unit == MemoryLimit::Unit::bytes ? most_resident(tracks, target.costs) : 0;
+  tracks.limit = target.memory->amount - resident;
   const std::int64_t least = least_limit(tracks);
   if (tracks.limit < least) {
-    throw Error(
-        ExitCode::infeasible,
-        fmt::format("{} needs at least {} per rank for this shape; the memory limit is {}", family,
-                    to_string(MemoryLimit{least, target.memory->unit}), to_string(*target.memory)));
+    throw Error(ExitCode::infeasible,
+                fmt::format("{} needs at least {} per rank for this shape; the memory limit is {}",
+                            family, to_string(MemoryLimit{least + resident, target.memory->unit}),
+                            to_string(*target.memory)));
   }
 }
 

@@ -50,7 +50,9 @@ Tracks tracks_of(const Placement& placement, int microbatches, const CostModel& 
       const StageCosts& cost = costs.stages[at(stage)];
       const int index = static_cast<int>(all.tracks.size());
       const auto hop = [&](int other) {
-        return rank_of[at(other)] == rank_of[at(stage)] ? Time{} : costs.p2p;
+        const int source = rank_of[at(other)];
+        const int destination = rank_of[at(stage)];
+        return source == destination ? Time{} : costs.transfer(source, destination);
       };
       all.tracks.push_back({.stage = stage,
                             .rank = rank_of[at(stage)],

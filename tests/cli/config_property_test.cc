@@ -8,12 +8,15 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <variant>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
 #include "cli/config.h"
+#include "cli/config_keys.h"
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/memory.h"
@@ -55,51 +58,78 @@ MemoryLimit any_limit() {
           .unit = *rc::gen::element(MemoryLimit::Unit::activations, MemoryLimit::Unit::bytes)};
 }
 
+// Any value that the key accepts.
+struct AnyValue {
+  const ConfigKey& key;
+
+  void operator()(std::string* field) const {
+    *field = key.choices.empty() ? any_text()
+                                 : std::string(*rc::gen::elementOf(std::vector<std::string_view>(
+                                       key.choices.begin(), key.choices.end())));
+  }
+  void operator()(int* field) const {
+    *field = *rc::gen::inRange(key.range.min, key.range.max + 1);
+  }
+  void operator()(bool* field) const { *field = *rc::gen::arbitrary<bool>(); }
+  void operator()(double* field) const { *field = any_number(); }
+  void operator()(CostValue* field) const { *field = any_cost(); }
+  void operator()(std::optional<CostValue>* field) const { maybe(*field, any_cost); }
+  void operator()(std::optional<double>* field) const { maybe(*field, any_number); }
+  void operator()(std::optional<MemoryLimit>* field) const { maybe(*field, any_limit); }
+
+  template <typename Value, typename Any>
+  static void maybe(std::optional<Value>& field, Any any) {
+    field.reset();
+    if (*rc::gen::arbitrary<bool>()) {
+      field = any();
+    }
+  }
+};
+
 Config any_config() {
   Config config;
-  config.pipeline.schedule = any_text();
-  config.pipeline.ranks = *rc::gen::inRange(1, 100'001);
-  config.pipeline.microbatches = *rc::gen::inRange(1, 10'000'001);
-  config.pipeline.chunks = *rc::gen::inRange(1, 1025);
-  if (*rc::gen::arbitrary<bool>()) {
-    config.pipeline.memory_limit = any_limit();
+  for (const ConfigKey& key : config_keys()) {
+    std::visit(AnyValue{key}, key.field(config));
   }
-  config.pipeline.forward_only = *rc::gen::arbitrary<bool>();
-  config.pipeline.effort = *rc::gen::inRange(0, 2'000'000'001);
-  config.costs.unit = *rc::gen::element<std::string>("ns", "us", "ms", "s");
-  config.costs.per = *rc::gen::element<std::string>("rank", "stage");
-  config.costs.forward = any_cost();
-  config.costs.backward_input = any_cost();
-  config.costs.backward_weight = any_cost();
-  if (*rc::gen::arbitrary<bool>()) {
-    config.costs.overlapped = any_cost();
-  }
-  config.costs.p2p = any_number();
-  config.costs.activation_bytes = any_cost();
-  config.costs.weight_operand_bytes = any_cost();
   return config;
 }
 
 // Two configs from different places say the same when they are equal but for the places.
-Config without_places(Config config) {
-  CostConfig& costs = config.costs;
-  for (CostValue* value : {&costs.forward, &costs.backward_input, &costs.backward_weight,
-                           &costs.activation_bytes, &costs.weight_operand_bytes}) {
-    value->where.clear();
+struct Bare {
+  void operator()(CostValue* field) const { field->where.clear(); }
+  void operator()(std::optional<CostValue>* field) const {
+    if (*field) {
+      (*field)->where.clear();
+    }
   }
-  if (costs.overlapped) {
-    costs.overlapped->where.clear();
+  template <typename Other>
+  void operator()(Other* /*field*/) const {}
+};
+
+Config without_places(Config config) {
+  for (const ConfigKey& key : config_keys()) {
+    std::visit(Bare{}, key.field(config));
   }
   return config;
 }
+
+struct LeftOut {
+  template <typename Value>
+  void operator()(std::optional<Value>* field) const {
+    field->reset();
+  }
+  template <typename Other>
+  void operator()(Other* /*field*/) const {}
+};
 
 TEST(ConfigProperties, ADumpReadsBackAsTheSameConfig) {
   EXPECT_TRUE(rc::check([] {
     const Config config = any_config();
     // Over a base that differs in every way, so that a key that is not written shows.
     Config base = any_config();
-    base.costs.overlapped.reset();
-    base.pipeline.memory_limit.reset();
+    for (const ConfigKey& key : config_keys()) {  // what a dump does not write, it cannot undo
+      std::visit(LeftOut{}, key.field(base));
+    }
     const Config back = parse_config(dump_config(config), "dump", base);
     RC_ASSERT(without_places(back) == config);
   }));
@@ -145,7 +175,7 @@ TEST(ConfigProperties, ASetOfAnyTextLoadsOrIsRefused) {
     const std::vector<std::string> sets{"pipeline.schedule=" + value};
     try {
       // Either the text itself or, where it is TOML, what that means.
-      RC_ASSERT(!load_config(std::nullopt, sets).pipeline.schedule.empty());
+      RC_ASSERT(!load_config({}, sets).pipeline.schedule.empty());
     } catch (const Error& error) {
       RC_ASSERT(error.code() == ExitCode::usage);
       RC_ASSERT(std::string(error.what()).starts_with("--set " + sets[0] + ": "));

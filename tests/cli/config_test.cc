@@ -34,7 +34,7 @@ Config parse(std::string_view text) {
 }
 
 Config load(const std::vector<std::string>& sets) {
-  return load_config(std::nullopt, sets);
+  return load_config({}, sets);
 }
 
 MemoryLimit bytes(std::int64_t amount) {
@@ -120,8 +120,17 @@ TEST(Config, KeepsWhatAFileLeavesOut) {
 
 TEST(Config, ASetOverridesTheFileAndALaterSetAnEarlierOne) {
   const std::vector<std::string> sets{"pipeline.ranks=6", "pipeline.ranks=10"};
-  const Config config = load_config(configs + "/zero_bubble_8x24.toml", sets);
+  const Config config = load_config(std::vector{configs + "/zero_bubble_8x24.toml"}, sets);
   EXPECT_EQ(config.pipeline, (PipelineConfig{"1f1b", 10, 24, 1}));
+}
+
+// The first says nothing of the last key, the second nothing of the transfer.
+TEST(Config, ALaterFileWinsWhereItSaysSomething) {
+  const Config config = load_config(
+      std::vector{configs + "/zero_bubble_8x24.toml", configs + "/dualpipe_readme.toml"}, {});
+  EXPECT_EQ(config.pipeline.schedule, "dualpipe");
+  EXPECT_EQ(config.pipeline.microbatches, 20);
+  EXPECT_EQ(config.costs.p2p, 0.601);
 }
 
 TEST(Config, ASetTakesTextWithAndWithoutQuotes) {
@@ -304,7 +313,7 @@ TEST(Config, DotsInTextsCommentsAndListsAreNoKeys) {
 
 TEST(Config, AFileThatCannotBeReadIsAnInputOutputError) {
   try {
-    static_cast<void>(load_config(configs + "/none.toml", {}));
+    static_cast<void>(load_config(std::vector{configs + "/none.toml"}, {}));
     FAIL() << "loaded a file that does not exist";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::input_output);
@@ -343,7 +352,7 @@ TEST(Config, EveryFileInConfigsLoadsAndResolves) {
   EXPECT_GE(paths.size(), 4U);
   for (const std::string& path : paths) {
     SCOPED_TRACE(path);
-    const Config config = load_config(path, {});
+    const Config config = load_config(std::vector{path}, {});
     const PipelineConfig& pipeline = config.pipeline;
     const Schedule schedule =
         generate(find_family(pipeline.schedule), {.ranks = pipeline.ranks,

@@ -58,9 +58,63 @@ TEST(ResolveCosts, PerRankDividesAmongTheStagesOfARankButNeverATransfer) {
     EXPECT_EQ(stage.forward, Time(1'000'000));
     EXPECT_EQ(stage.backward_input, Time(333'333));
     EXPECT_EQ(stage.overlapped, Time(1'500'000));
-    EXPECT_EQ(stage.activation_bytes, 333);
-    EXPECT_EQ(stage.weight_operand_bytes, 3);
+    EXPECT_EQ(stage.bytes.activation, 333);
+    EXPECT_EQ(stage.bytes.weight_operands, 3);
   }
+}
+
+// Parameters are of the rank's share of the model; a boundary and the logits are what they are.
+TEST(ResolveCosts, KnowsParametersMessagesAndTheEndOfTheStep) {
+  CostConfig config;
+  config.weight_bytes = 100.0;
+  config.gradient_bytes = 200.0;
+  config.optimizer_bytes = 600.0;
+  config.boundary_bytes = 32.0;
+  config.logits_bytes = 64.0;
+  config.replica_reduce = 2.0;
+  config.gradient_reduce = 4.0;
+  config.optimizer = 6.0;
+  config.parameter_gather = 8.0;
+  config.gradient_norm = 0.5;
+  config.post_validation = true;
+  const CostModel costs = resolve_costs(config, 2, 4);  // two stages on each rank
+  EXPECT_EQ(costs.stages[0].bytes,
+            (StageBytes{.boundary = 32, .weights = 50, .gradients = 100, .optimizer = 300}));
+  EXPECT_EQ(costs.stages[3].bytes.logits, 64);
+  EXPECT_EQ(costs.stages[2].tail, (StageTail{.replica_reduce = Time(1'000'000),
+                                             .gradient_reduce = Time(2'000'000),
+                                             .optimizer = Time(3'000'000),
+                                             .parameter_gather = Time(4'000'000)}));
+  EXPECT_EQ(costs.gradient_norm, Time(500'000));
+  EXPECT_TRUE(costs.post_validation);
+}
+
+TEST(ResolveCosts, ATransferIsAllLatencyUnlessItIsSaidHowMuch) {
+  CostConfig config;
+  config.p2p = 2.0;
+  CostModel costs = resolve_costs(config, 4, 4);
+  EXPECT_EQ(costs.link(0, 1), (Link{.latency = Time(2'000'000), .busy = Time(0)}));
+  config.p2p_latency = 0.5;
+  config.p2p_in_node = 1.0;
+  config.p2p_in_node_latency = 0.25;
+  config.ranks_per_node = 2;
+  costs = resolve_costs(config, 4, 4);
+  EXPECT_EQ(costs.link(1, 2), (Link{.latency = Time(500'000), .busy = Time(1'500'000)}));
+  EXPECT_EQ(costs.link(2, 3), (Link{.latency = Time(250'000), .busy = Time(750'000)}));
+  EXPECT_EQ(costs.transfer(1, 2), Time(2'000'000));
+  EXPECT_EQ(costs.transfer(0, 1), Time(1'000'000));
+}
+
+TEST(ResolveCosts, RefusesMoreLatencyThanTheTransferTakes) {
+  EXPECT_THAT(refusal_after([](CostConfig& config) { config.p2p_latency = 0.5; }),
+              AllOf(StartsWith("costs.p2p_latency: "), HasSubstr("at most the whole transfer, 0")));
+  EXPECT_THAT(refusal_after([](CostConfig& config) { config.p2p_in_node_latency = 0.5; }),
+              StartsWith("costs.p2p_in_node_latency: "));
+  EXPECT_THAT(refusal_after([](CostConfig& config) { config.ranks_per_node = 0; }),
+              StartsWith("costs.ranks_per_node: expected at least 1"));
+  EXPECT_THAT(
+      refusal_after([](CostConfig& config) { config.logits_bytes = CostValue({1, 2}, ""); }),
+      StartsWith("costs.logits_bytes: "));
 }
 
 TEST(ResolveCosts, PerStageTakesTheNumbersAsTheyAre) {
@@ -69,7 +123,7 @@ TEST(ResolveCosts, PerStageTakesTheNumbersAsTheyAre) {
   config.activation_bytes = 1000.0;
   const CostModel costs = resolve_costs(config, 2, 6);
   EXPECT_EQ(costs.stages.front().forward, Time(1'000'000));
-  EXPECT_EQ(costs.stages.back().activation_bytes, 1000);
+  EXPECT_EQ(costs.stages.back().bytes.activation, 1000);
 }
 
 TEST(ResolveCosts, KnowsFourUnits) {
@@ -125,7 +179,7 @@ TEST(ResolveCosts, ListsSayEveryStage) {
     const StageCosts& one = costs.stages[static_cast<std::size_t>(stage)];
     EXPECT_EQ(one.forward, Time(stage + 1));
     EXPECT_EQ(one.overlapped, Time((stage + 5) * 1'000'000));
-    EXPECT_EQ(one.weight_operand_bytes, 1 - stage % 2);
+    EXPECT_EQ(one.bytes.weight_operands, 1 - stage % 2);
   }
 }
 

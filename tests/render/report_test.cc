@@ -54,10 +54,22 @@ TEST(Report, MemoryIsShownWhereItIsKnown) {
   const Pipeline pipeline = pipeline_of(linear_placement(2), 2);
   Metrics metrics = small_metrics();
   EXPECT_THAT(metrics_table(pipeline, metrics), Not(HasSubstr("peak memory")));
-  metrics.ranks[1].peak_bytes = std::int64_t{3} * 512 * 1024 * 1024;
+  metrics.ranks[1].peak_memory.activations = std::int64_t{3} * 512 * 1024 * 1024;
   EXPECT_THAT(metrics_table(pipeline, metrics), HasSubstr("peak memory"));
   EXPECT_THAT(metrics_table(pipeline, metrics), HasSubstr("2          0 B\n"));
   EXPECT_THAT(metrics_table(pipeline, metrics), HasSubstr("1     1.50 GiB\n"));
+}
+
+TEST(Report, TheFullestRanksMemoryIsToldByWhatItIsFor) {
+  const Pipeline pipeline = pipeline_of(linear_placement(2), 2);
+  Metrics metrics = small_metrics();
+  constexpr std::int64_t gibibyte = std::int64_t{1} << 30;
+  metrics.ranks[0].peak_memory = {.activations = 3 * gibibyte};
+  EXPECT_THAT(metrics_table(pipeline, metrics), Not(HasSubstr("fullest rank")));
+  metrics.ranks[1].peak_memory = {.weights = 2 * gibibyte, .activations = 2 * gibibyte};
+  EXPECT_THAT(metrics_table(pipeline, metrics),
+              HasSubstr("fullest rank       rank 1: 4.00 GiB = weights 2.00 GiB + activations 2.00 "
+                        "GiB\n"));
 }
 
 TEST(Report, TheHeadlineCountsInWords) {

@@ -39,7 +39,7 @@ Peaks peaks_of(std::string_view slots, const std::vector<StageBytes>& bytes,
   for (const Slot& slot : slots_of(slots)) {
     memory.run(slot);
   }
-  return {memory.peak_activations(), memory.peak_bytes()};
+  return {memory.peak_activations(), memory.peak().total()};
 }
 
 const std::vector<StageBytes> ten_and_four{{.activation = 10, .weight_operands = 4}};
@@ -70,6 +70,32 @@ TEST(MemoryCount, WithoutBytesCountsActivationsAlone) {
 TEST(MemoryCount, InferenceKeepsNothingBeyondTheForward) {
   EXPECT_EQ(peaks_of("0F0 0F1 0F2", ten_and_four, MemoryCount::Purpose::inference), (Peaks{1, 10}));
   EXPECT_EQ(peaks_of("0F0 0F1 0F2", ten_and_four), (Peaks{3, 30}));
+}
+
+// Rank 0 has stage 0 of one direction and stage 1 of the other. It receives an activation for stage
+// 1 and a gradient for stage 0, each as wide as the boundary that stage 0 ends with.
+TEST(ResidentMemory, IsEveryStageOfTheRankAndTwoBuffersPerKindOfMessage) {
+  const Placement placement = bidirectional_placement(2);
+  const std::vector<StageBytes> bytes{
+      {.boundary = 1000, .weights = 1, .gradients = 10, .optimizer = 100},
+      {.boundary = 0, .weights = 2, .gradients = 20, .optimizer = 200}};
+  const MemoryUse expected{
+      .weights = 3, .gradients = 30, .optimizer = 300, .receive_buffers = 4 * 1000};
+  EXPECT_EQ(resident_memory(placement, 0, bytes), expected);
+  EXPECT_EQ(resident_memory(placement, 1, bytes), expected);
+  EXPECT_EQ(resident_memory(placement, 0, {}), MemoryUse{});
+  // The turn of a V is no message.
+  EXPECT_EQ(resident_memory(v_placement(1), 0, bytes).receive_buffers, 0);
+}
+
+TEST(MemoryCount, CountsWhatIsResidentAndLogitsToTheirBackward) {
+  const std::vector<StageBytes> bytes{{.activation = 10, .weight_operands = 4, .logits = 7}};
+  MemoryCount memory(bytes, MemoryCount::Purpose::training, {.weights = 1000});
+  for (const Slot& slot : slots_of("0F0 0F1 0I0 0W0")) {
+    memory.run(slot);
+  }
+  EXPECT_EQ(memory.peak(), (MemoryUse{.weights = 1000, .activations = 20, .logits = 14}));
+  EXPECT_EQ(memory.alive(), (MemoryUse{.weights = 1000, .activations = 10, .logits = 7}));
 }
 
 // What is alive, found anew before and after every slot from the ops that have been run.
@@ -122,7 +148,7 @@ TEST(MemoryCount, OfRandomSchedulesIsWhatIsAliveAtEverySlot) {
       for (const Slot& slot : slots) {
         memory.run(slot);
       }
-      EXPECT_EQ((Peaks{memory.peak_activations(), memory.peak_bytes()}), counted(slots, bytes))
+      EXPECT_EQ((Peaks{memory.peak_activations(), memory.peak().total()}), counted(slots, bytes))
           << "seed " << seed;
     }
   }

@@ -64,8 +64,8 @@ TEST(Simulate, APairTakesItsOverlappedTimeAndHandsOnBothResultsAtItsEnd) {
 
 TEST(Simulate, CarriesPipelineAndBytes) {
   StageCosts stage = stage_costs({});
-  stage.activation_bytes = 7;
-  stage.weight_operand_bytes = 5;
+  stage.bytes.activation = 7;
+  stage.bytes.weight_operands = 5;
   const Schedule schedule =
       written("name: mine\nplacement: 0 1\ndirection: 0*1\n0F0 0B0\n1F0 1B0\n");
   const Timeline timeline = simulated(schedule, stage);

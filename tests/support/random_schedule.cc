@@ -158,11 +158,11 @@ Schedule random_schedule(std::mt19937& random, const Extents& extents) {
 CostModel random_costs(std::mt19937& random, int stages) {
   CostModel costs;
   for (int stage = 0; stage < stages; ++stage) {
-    StageCosts one{.forward = Time(draw(random, 0, 100)),
-                   .backward_input = Time(draw(random, 0, 100)),
-                   .backward_weight = Time(draw(random, 0, 100)),
-                   .activation_bytes = draw(random, 0, 100),
-                   .weight_operand_bytes = draw(random, 0, 100)};
+    StageCosts one{
+        .forward = Time(draw(random, 0, 100)),
+        .backward_input = Time(draw(random, 0, 100)),
+        .backward_weight = Time(draw(random, 0, 100)),
+        .bytes = {.activation = draw(random, 0, 100), .weight_operands = draw(random, 0, 100)}};
     const Time longer = std::max(one.forward, one.backward());
     const Time apart = one.forward + one.backward();
     one.overlapped = longer + Time(draw(random, 0, static_cast<int>((apart - longer).count()) + 5));

@@ -33,7 +33,11 @@ inline StageCosts stage_costs(const Durations& durations) {
 }
 
 inline CostModel equal_costs(int stages, const StageCosts& stage, Time p2p = {}) {
-  return {.stages = std::vector<StageCosts>(static_cast<std::size_t>(stages), stage), .p2p = p2p};
+  return {.stages = std::vector<StageCosts>(static_cast<std::size_t>(stages), stage),
+          .p2p = p2p,
+          .p2p_latency = p2p,
+          .p2p_in_node = p2p,
+          .p2p_in_node_latency = p2p};
 }
 
 inline Timeline simulated(Schedule schedule, const StageCosts& stage, Time p2p = {}) {

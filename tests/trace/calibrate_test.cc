@@ -45,8 +45,8 @@ Timeline run(std::string_view family, const CostModel& costs, const Shape& shape
 
 TEST(Calibrate, GivesBackUniformCosts) {
   StageCosts stage = stage_costs({.forward = 100, .input = 120, .weight = 80, .overlapped = 250});
-  stage.activation_bytes = 77;
-  stage.weight_operand_bytes = 66;
+  stage.bytes.activation = 77;
+  stage.bytes.weight_operands = 66;
   for (const char* family : {"dualpipe", "dualpipev"}) {
     const Shape shape{.ranks = 4, .microbatches = 12};
     const int stages = generate(find_family(family), shape).pipeline.stages();
@@ -62,7 +62,8 @@ TEST(Calibrate, GivesBackPerStageCostsOfWholeBackwards) {
     const Shape shape{.ranks = 4, .microbatches = 8, .chunks = 2};
     const int stages = generate(find_family(family), shape).pipeline.stages();
     CostModel costs = random_costs(random, stages);
-    costs.p2p = Time(13);
+    costs.p2p = costs.p2p_latency = Time(13);
+    costs.p2p_in_node = costs.p2p_in_node_latency = Time(13);
     for (StageCosts& stage : costs.stages) {
       stage.backward_weight = stage.backward_input;
       stage.overlapped = stage.forward + stage.backward();

@@ -66,7 +66,7 @@ TEST(Measure, OfNothingIsZero) {
   const Metrics metrics = measure(timeline_of(pipeline_on(linear_placement(2), 1), {"", ""}));
   EXPECT_EQ(metrics.step_time, Time(0));
   EXPECT_EQ(metrics.bubble_ratio, 0.0);
-  EXPECT_EQ(metrics.ranks[1].peak_bytes, 0);
+  EXPECT_EQ(metrics.ranks[1].peak_memory.total(), 0);
   EXPECT_EQ(metrics.ranks[1].bubble_ratio, 0.0);
 }
 
@@ -84,7 +84,7 @@ TEST(Memory, ABackwardFreesItsActivationAtItsEnd) {
   const RankMetrics metrics =
       only_rank(one_rank("0F0@0-1 0F1@1-2 0B0@2-4 0F2@4-5 0B1@5-7 0B2@7-9", {.activation = 100}));
   EXPECT_EQ(metrics.peak_activations, 2);
-  EXPECT_EQ(metrics.peak_bytes, 200);
+  EXPECT_EQ(metrics.peak_memory.total(), 200);
 }
 
 // While a pair runs, its forward's activation is there already and its backward's still.
@@ -92,7 +92,7 @@ TEST(Memory, APairHoldsBothUntilItsEnd) {
   const RankMetrics metrics =
       only_rank(one_rank("0F0@0-1 (0F1;0B0)OVERLAP_F_B@1-4 0B1@4-6", {.activation = 100}));
   EXPECT_EQ(metrics.peak_activations, 2);
-  EXPECT_EQ(metrics.peak_bytes, 200);
+  EXPECT_EQ(metrics.peak_memory.total(), 200);
 }
 
 // At the end of I the activation goes and the smaller operands stay until the end of W.
@@ -101,13 +101,13 @@ TEST(Memory, AnInputHalfLeavesOperandsToItsWeightHalf) {
   const RankMetrics metrics = only_rank(
       one_rank("0F0@0-1 0I0@1-2 0F1@2-3 0I1@3-4 0F2@4-5 0W0@5-6 0I2@6-7 0W1@7-8 0W2@8-9", bytes));
   EXPECT_EQ(metrics.peak_activations, 3);  // stages' activations count to the end of W
-  EXPECT_EQ(metrics.peak_bytes, 100 + 2 * 30);
+  EXPECT_EQ(metrics.peak_memory.total(), 100 + 2 * 30);
 }
 
 TEST(Memory, OperandsMayBeLargerThanTheActivation) {
   const RankMetrics metrics =
       only_rank(one_rank("0F0@0-1 0I0@1-2 0W0@2-3", {.activation = 100, .weight_operands = 150}));
-  EXPECT_EQ(metrics.peak_bytes, 150);
+  EXPECT_EQ(metrics.peak_memory.total(), 150);
 }
 
 // The peak of a second round is that of the first only if the first has left nothing behind.
@@ -118,19 +118,19 @@ TEST(Memory, ReturnsToZero) {
                "0W3@10-11 0F4@11-12 (0F5;0B4)OVERLAP_F_B@12-14 0B5@14-16",
                bytes));
   EXPECT_EQ(metrics.peak_activations, 2);
-  EXPECT_EQ(metrics.peak_bytes, 200);
+  EXPECT_EQ(metrics.peak_memory.total(), 200);
 }
 
 TEST(Memory, EachStageHasItsOwnSize) {
   Timeline timeline = one_rank("0F0@0-1 1F0@1-2 1B0@2-3 0B0@3-4", {}, 2);
   timeline.stage_bytes = {{.activation = 100}, {.activation = 7}};
-  EXPECT_EQ(only_rank(timeline).peak_bytes, 107);
+  EXPECT_EQ(only_rank(timeline).peak_memory.total(), 107);
 }
 
 TEST(Memory, IsZeroWhereTheTimelineSaysNoBytes) {
   Timeline timeline = one_rank("0F0@0-1 0B0@1-3", {});
   timeline.stage_bytes.clear();
-  EXPECT_EQ(only_rank(timeline).peak_bytes, 0);
+  EXPECT_EQ(only_rank(timeline).peak_memory.total(), 0);
   EXPECT_EQ(only_rank(timeline).peak_activations, 1);
 }
 
@@ -161,7 +161,7 @@ TEST(Metrics, InferenceKeepsAnActivationOnlyDuringItsForward) {
   const RankMetrics rank = only_rank(
       one_rank("0F0@0-10 1F0@10-20 0F1@20-30", {.activation = 7, .weight_operands = 3}, 2));
   EXPECT_EQ(rank.peak_activations, 1);
-  EXPECT_EQ(rank.peak_bytes, 7);
+  EXPECT_EQ(rank.peak_memory.total(), 7);
 }
 
 }  // namespace

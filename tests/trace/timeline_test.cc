@@ -84,6 +84,38 @@ TEST(TimelineJson, RoundTripsExactly) {
   EXPECT_EQ(parse_timeline(to_json(bare), "t.json"), bare);
 }
 
+// What only some timelines have is written only for those.
+TEST(TimelineJson, RoundTripsParametersAndTheTail) {
+  Timeline timeline = small();
+  timeline.stage_bytes[1] = {.activation = 1,
+                             .weight_operands = 2,
+                             .logits = 3,
+                             .boundary = 4,
+                             .weights = 5,
+                             .gradients = 6,
+                             .optimizer = 7};
+  timeline.tail = {
+      {.kind = TailKind::optimizer, .rank = 0, .stage = 1, .begin = Time(80), .end = Time(90)}};
+  const std::string text = to_json(timeline);
+  EXPECT_THAT(text, HasSubstr("\"stage_bytes\":[[100,90],[1,2,3,4,5,6,7]],"));
+  EXPECT_THAT(text, HasSubstr(",\n\"tail\":[\n[\"optimizer\",0,1,80,90]]}\n"));
+  EXPECT_EQ(parse_timeline(text, "t.json"), timeline);
+  EXPECT_EQ(makespan(timeline), Time(90));
+}
+
+TEST(TimelineJson, RefusesATailThatIsNone) {
+  const auto refusal_with_tail = [](const std::string& tail) {
+    return refusal_with("52]]}", "52]],\"tail\":" + tail + "}");
+  };
+  EXPECT_THAT(refusal_with_tail("[[\"optimiser\",0,1,80,90]]"),
+              HasSubstr("key 'tail': expected one of replica_reduce"));
+  EXPECT_THAT(refusal_with_tail("[[\"optimizer\",0,2,80,90]]"), HasSubstr("outside the document"));
+  EXPECT_THAT(refusal_with_tail("[[\"optimizer\",2,0,80,90]]"), HasSubstr("outside the document"));
+  EXPECT_THAT(refusal_with_tail("[[\"optimizer\",0,0,90,80]]"), HasSubstr("ends before it begins"));
+  EXPECT_THAT(refusal_with_tail("[[\"optimizer\",0,0,80]]"), HasSubstr("expected lists of 5"));
+  EXPECT_THAT(refusal_with_tail("7"), HasSubstr("key 'tail'"));
+}
+
 TEST(TimelineJson, RoundTripsEveryFamilysSimulation) {
   for (const Family* family : families()) {
     const Timeline timeline =

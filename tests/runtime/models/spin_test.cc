@@ -34,7 +34,7 @@ StageCosts costs(int scale) {
           .backward_input = milliseconds(3 * scale),
           .backward_weight = milliseconds(5 * scale),
           .overlapped = milliseconds(8 * scale),
-          .activation_bytes = 77};
+          .bytes = {.activation = 77}};
 }
 
 ModelOptions options_for(int stages, const std::vector<StageCosts>& stage_costs) {

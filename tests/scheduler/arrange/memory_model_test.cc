@@ -21,10 +21,10 @@ namespace {
 Target target_of(std::optional<MemoryLimit> memory) {
   Target target{.costs = equal_costs(4, stage_costs({})), .memory = memory};
   for (StageCosts& stage : target.costs.stages) {
-    stage.activation_bytes = 100;
-    stage.weight_operand_bytes = 90;
+    stage.bytes.activation = 100;
+    stage.bytes.weight_operands = 90;
   }
-  target.costs.stages.back().activation_bytes = 300;
+  target.costs.stages.back().bytes.activation = 300;
   return target;
 }
 

@@ -157,10 +157,10 @@ TEST(VSchedules, HoldEveryLimitDownToTheLeastAndNameItBelow) {
   const Shape shape{.ranks = 3, .microbatches = 5};
   CostModel costs = equal_costs(6, stage_costs({}), Time(1));
   for (StageCosts& stage : costs.stages) {
-    stage.activation_bytes = 100;
-    stage.weight_operand_bytes = 90;
+    stage.bytes.activation = 100;
+    stage.bytes.weight_operands = 90;
   }
-  costs.stages.back().activation_bytes = 250;
+  costs.stages.back().bytes.activation = 250;
   for (const char* family : {"zb-v", "v-half", "v-min"}) {
     const auto in_activations = [&](int amount) {
       return measured(family, shape, limited(costs, amount, MemoryLimit::Unit::activations));
@@ -173,7 +173,7 @@ TEST(VSchedules, HoldEveryLimitDownToTheLeastAndNameItBelow) {
     }
     for (const int amount : {350, 351, 500, 3000}) {
       for (const RankMetrics& rank : in_bytes(amount).ranks) {
-        EXPECT_LE(rank.peak_bytes, amount) << family;
+        EXPECT_LE(rank.peak_memory.total(), amount) << family;
       }
     }
     EXPECT_EQ(refusal(ExitCode::infeasible, [&] { return in_activations(1).ranks.size(); }),

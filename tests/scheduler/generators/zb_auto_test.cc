@@ -119,17 +119,17 @@ TEST(ZbAuto, HoldsATargetInBytesDownToTheLeastAndNamesItBelow) {
   const Shape shape{.ranks = 3, .microbatches = 6};
   CostModel costs = with_head(3);
   for (StageCosts& stage : costs.stages) {
-    stage.activation_bytes = 1000;
-    stage.weight_operand_bytes = 700;
+    stage.bytes.activation = 1000;
+    stage.bytes.weight_operands = 700;
   }
-  costs.stages.back().weight_operand_bytes = 1500;
+  costs.stages.back().bytes.weight_operands = 1500;
   const auto limited = [&](std::int64_t amount) {
     return measured("zb-1p", shape, costs,
                     MemoryLimit{.amount = amount, .unit = MemoryLimit::Unit::bytes});
   };
   for (const std::int64_t amount : {1500, 2200, 5000}) {
     for (const RankMetrics& rank : limited(amount).ranks) {
-      EXPECT_LE(rank.peak_bytes, amount);
+      EXPECT_LE(rank.peak_memory.total(), amount);
     }
   }
   EXPECT_EQ(refusal(ExitCode::infeasible, [&] { return limited(1499).ranks.size(); }),

@@ -1,0 +1,164 @@
+#include "sim/tail.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <tuple>
+#include <vector>
+
+#include "costs/cost_model.h"
+#include "scheduler/op.h"
+#include "scheduler/pipeline.h"
+#include "trace/timeline.h"
+
+namespace dualpipe {
+namespace {
+
+std::size_t at(int index) {
+  return static_cast<std::size_t>(index);
+}
+
+// The gradients of one stage on one rank.
+struct Gradients {
+  int rank = 0;
+  int stage = 0;
+  Time ready{};  // end of the stage's last backward there
+};
+
+bool has_tail(const CostModel& costs) {
+  return costs.gradient_norm != Time{} ||
+         std::any_of(costs.stages.begin(), costs.stages.end(),
+                     [](const StageCosts& stage) { return stage.tail != StageTail{}; });
+}
+
+// By the time they are ready; empty for inference.
+std::vector<Gradients> gradients_of(const Timeline& timeline) {
+  std::vector<Gradients> all;
+  for (int rank = 0; rank < timeline.pipeline.ranks(); ++rank) {
+    const std::size_t first = all.size();
+    for (const Span& span : timeline.ranks[at(rank)]) {
+      for (const Op& op : span.slot) {
+        if (op.kind != OpKind::backward && op.kind != OpKind::backward_weight) {
+          continue;
+        }
+        const auto known =
+            std::find_if(all.begin() + static_cast<std::ptrdiff_t>(first), all.end(),
+                         [&](const Gradients& one) { return one.stage == op.stage; });
+        if (known == all.end()) {
+          all.push_back({.rank = rank, .stage = op.stage, .ready = span.end});
+        } else {
+          known->ready = span.end;
+        }
+      }
+    }
+  }
+  std::ranges::sort(
+      all, {}, [](const Gradients& one) { return std::tuple(one.ready, one.rank, one.stage); });
+  return all;
+}
+
+class Tail {
+ public:
+  Tail(Timeline& timeline, const CostModel& costs)
+      : timeline_(timeline), costs_(costs), reduced_(at(timeline.pipeline.ranks())) {}
+
+  void run() {
+    const std::vector<Gradients> gradients = gradients_of(timeline_);
+    if (gradients.empty()) {
+      return;
+    }
+    reduce(gradients);
+    optimize(gradients, await_norm());
+    std::ranges::sort(timeline_.tail, {}, [](const TailSpan& span) {
+      return std::tuple(span.rank, span.begin, span.kind, span.stage);
+    });
+  }
+
+ private:
+  Time& reduced(int rank) { return reduced_[at(rank)]; }
+  [[nodiscard]] const StageTail& tail_of(int stage) const { return costs_.stages[at(stage)].tail; }
+
+  void add(TailKind kind, int rank, int stage, Time begin, Time duration) {
+    if (duration != Time{}) {
+      timeline_.tail.push_back(
+          {.kind = kind, .rank = rank, .stage = stage, .begin = begin, .end = begin + duration});
+    }
+  }
+
+  // An exchange waits for the later of its two ranks, so it is done when that one's gradients are
+  // the next in the order of time.
+  void reduce(const std::vector<Gradients>& gradients) {
+    for (const Gradients& one : gradients) {
+      const auto other = std::ranges::find_if(gradients, [&](const Gradients& candidate) {
+        return candidate.stage == one.stage && candidate.rank != one.rank;
+      });
+      const StageTail& tail = tail_of(one.stage);
+      if (other == gradients.end()) {
+        const Time begin = std::max(reduced(one.rank), one.ready);
+        reduced(one.rank) = begin;
+        reduce_over_data(one.rank, one.stage);
+        continue;
+      }
+      if (std::tuple(other->ready, other->rank) > std::tuple(one.ready, one.rank)) {
+        continue;  // The other is later: it reduces for both.
+      }
+      const Time begin = std::max({reduced(one.rank), reduced(other->rank), one.ready});
+      for (const int rank : {one.rank, other->rank}) {
+        add(TailKind::replica_reduce, rank, one.stage, begin, tail.replica_reduce);
+        reduced(rank) = begin + tail.replica_reduce;
+        reduce_over_data(rank, one.stage);
+      }
+    }
+  }
+
+  void reduce_over_data(int rank, int stage) {
+    const Time duration = tail_of(stage).gradient_reduce;
+    add(TailKind::gradient_reduce, rank, stage, reduced(rank), duration);
+    reduced(rank) += duration;
+  }
+
+  // When each rank's optimizer may begin.
+  std::vector<Time> await_norm() {
+    std::vector<Time> begins = reduced_;
+    for (std::size_t rank = 0; rank < begins.size(); ++rank) {
+      if (!timeline_.ranks[rank].empty()) {
+        begins[rank] = std::max(begins[rank], timeline_.ranks[rank].back().end);
+      }
+    }
+    if (costs_.post_validation) {
+      return begins;
+    }
+    const Time known = *std::ranges::max_element(begins) + costs_.gradient_norm;
+    for (std::size_t rank = 0; rank < begins.size(); ++rank) {
+      add(TailKind::gradient_norm, static_cast<int>(rank), 0, begins[rank], known - begins[rank]);
+    }
+    return std::vector<Time>(begins.size(), known);
+  }
+
+  void optimize(const std::vector<Gradients>& gradients, std::vector<Time> begins) {
+    std::vector<Time> gathered = begins;
+    for (const Gradients& one : gradients) {
+      const StageTail& tail = tail_of(one.stage);
+      Time& clock = begins[at(one.rank)];
+      add(TailKind::optimizer, one.rank, one.stage, clock, tail.optimizer);
+      clock += tail.optimizer;
+      Time& lane = gathered[at(one.rank)];
+      lane = std::max(lane, clock);
+      add(TailKind::parameter_gather, one.rank, one.stage, lane, tail.parameter_gather);
+      lane += tail.parameter_gather;
+    }
+  }
+
+  Timeline& timeline_;
+  const CostModel& costs_;
+  std::vector<Time> reduced_;  // [rank]: until when its reductions so far take
+};
+
+}  // namespace
+
+void append_tail(Timeline& timeline, const CostModel& costs) {
+  if (has_tail(costs)) {
+    Tail(timeline, costs).run();
+  }
+}
+
+}  // namespace dualpipe
