@@ -1,7 +1,6 @@
 #include "scheduler/arrange/arrange.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <iterator>
@@ -176,38 +175,50 @@ class CoreSearch {
   std::vector<Kept> kept_;        // best first
 };
 
+// List-scheduled in the order of the plan. Returns what it cost.
+std::int64_t try_order(const Tracks& tracks, const PeriodicPlan& plan, ListPolicy policy,
+                       Best& best) {
+  policy.forward_targets = plan.forward;
+  policy.input_targets = plan.input;
+  policy.period = plan.period;
+  if (std::optional<Words> words = list_schedule(tracks, policy)) {
+    best.consider(std::move(*words));
+  }
+  return letters_per_list * tracks.letters();
+}
+
 // The plan as it is; and, as far as the effort goes, list-scheduled in its order, with weight
 // halves in gaps of several sizes.
 std::int64_t try_plan(const Tracks& tracks, const PeriodicPlan& plan, std::int64_t effort,
                       Best& best) {
   best.consider(words_of(tracks, plan));
   std::int64_t spent = tracks.letters();
-  ListPolicy policy{.forward_targets = plan.forward,
-                    .input_targets = plan.input,
-                    .period = plan.period,
-                    .in_flight_max = {}};
-  constexpr std::array gaps{50, 75, 0, 25, 100};
-  constexpr std::array stricts{ListPolicy::Strict::always, ListPolicy::Strict::steady};
-  for (const ListPolicy::Strict strict : stricts) {
-    for (const int gap_percent : gaps) {
+  for (const ListPolicy::Strict strict : {ListPolicy::Strict::always, ListPolicy::Strict::steady}) {
+    ListPolicy policy = policy_of_plan(tracks, strict);
+    for (const int gap_percent : {50, 75, 0, 25, 100}) {
       if (spent >= effort) {
         return spent;
       }
-      spent += letters_per_list * tracks.letters();
-      policy.strict = strict;
       policy.gap_percent = gap_percent;
       policy.level_idle = gap_percent == 100;
-      if (std::optional<Words> words = list_schedule(tracks, policy)) {
-        best.consider(std::move(*words));
-      }
+      spent += try_order(tracks, plan, policy, best);
     }
   }
   return spent;
 }
 
+// For half of the effort, many plans in one way; for the rest, the most promising in every way.
 std::int64_t try_given_plans(const Tracks& tracks, const std::vector<PeriodicPlan>& plans,
                              std::int64_t effort, Best& best) {
   std::int64_t spent = 0;
+  ListPolicy policy = policy_of_plan(tracks, ListPolicy::Strict::returned);
+  policy.gap_percent = 50;
+  for (const PeriodicPlan& plan : plans) {
+    if (spent >= effort / 2) {
+      break;
+    }
+    spent += try_order(tracks, plan, policy, best);
+  }
   for (const PeriodicPlan& plan : plans) {
     if (spent >= effort) {
       break;

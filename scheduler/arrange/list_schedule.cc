@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <queue>
@@ -63,6 +64,7 @@ class ListScheduler {
   [[nodiscard]] bool has_room_after(int index) const;
   [[nodiscard]] std::int64_t score_forward(int index, Time ready) const;
   [[nodiscard]] Choice look(int rank, Time now) const;
+  [[nodiscard]] bool is_ending(int rank) const;
   [[nodiscard]] bool is_strict(int rank) const;
   [[nodiscard]] std::optional<Letter> next_of_plan(int rank) const;
   void look_at_plan(int rank, Time now, Choice& choice) const;
@@ -133,9 +135,10 @@ bool ListScheduler::has_room_after(int index) const {
   std::int64_t needed = ranks_[at(track.rank)].held + track.activation;
   for (const int other : tracks_.of_rank[at(track.rank)]) {
     const TrackState& state = state_[at(other)];
-    if (tracks_[other].stage > track.stage && state.forwards == state.weights &&
-        state.forwards < tracks_[other].microbatches) {
-      needed += tracks_[other].activation;
+    if (tracks_[other].stage > track.stage && state.forwards < tracks_[other].microbatches) {
+      const bool returned = state.inputs > 0 || policy_.reserved.empty();
+      const int least = returned ? 1 : policy_.reserved[at(other)];
+      needed += std::max(0, least - (state.forwards - state.weights)) * tracks_[other].activation;
     }
   }
   return needed <= tracks_.limit;
@@ -144,6 +147,9 @@ bool ListScheduler::has_room_after(int index) const {
 std::int64_t ListScheduler::score_forward(int index, Time ready) const {
   const Track& track = tracks_[index];
   const int k = state_[at(index)].forwards;
+  if (is_ending(track.rank)) {
+    return track.stage - 2 * std::ssize(tracks_.tracks);
+  }
   if (!policy_.forward_targets.empty()) {
     return (policy_.forward_targets[at(index)] + k * policy_.period).count();
   }
@@ -194,7 +200,8 @@ void ListScheduler::look_at_input(int index, Time now, Choice& choice) const {
     return;  // Operands can be larger than the activation; a weight half makes room.
   }
   const std::int64_t score =
-      policy_.input_targets.empty()
+      is_ending(track.rank) ? -track.stage
+      : policy_.input_targets.empty()
           ? ready.count()
           : (policy_.input_targets[at(index)] + state_[at(index)].inputs * policy_.period).count();
   if (score < choice.input_score) {
@@ -203,17 +210,30 @@ void ListScheduler::look_at_input(int index, Time now, Choice& choice) const {
   }
 }
 
+bool ListScheduler::is_ending(int rank) const {
+  return policy_.strict == ListPolicy::Strict::returned &&
+         std::ranges::any_of(tracks_.of_rank[at(rank)], [&](int index) {
+           return state_[at(index)].forwards == tracks_[index].microbatches;
+         });
+}
+
 bool ListScheduler::is_strict(int rank) const {
-  if (policy_.strict != ListPolicy::Strict::steady) {
-    return policy_.strict == ListPolicy::Strict::always;
+  const std::vector<int>& own = tracks_.of_rank[at(rank)];
+  const auto has_returned = [&](int index) { return state_[at(index)].inputs > 0; };
+  const auto has_forwards = [&](int index) {
+    return state_[at(index)].forwards < tracks_[index].microbatches;
+  };
+  switch (policy_.strict) {
+    case ListPolicy::Strict::never:
+      return false;
+    case ListPolicy::Strict::steady:
+      return std::ranges::any_of(own, has_returned) && std::ranges::any_of(own, has_forwards);
+    case ListPolicy::Strict::always:
+      return true;
+    case ListPolicy::Strict::returned:
+      return std::ranges::all_of(own, has_returned) && std::ranges::all_of(own, has_forwards);
   }
-  bool returned = false;
-  bool forwards_left = false;
-  for (const int index : tracks_.of_rank[at(rank)]) {
-    returned = returned || state_[at(index)].inputs > 0;
-    forwards_left = forwards_left || state_[at(index)].forwards < tracks_[index].microbatches;
-  }
-  return returned && forwards_left;
+  return false;
 }
 
 // The rank's next forward or input half in the order of the plan.

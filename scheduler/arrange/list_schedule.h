@@ -35,11 +35,17 @@ struct ListPolicy {
     never,
     steady,  // from the rank's first input half to its last forward
     always,
+    // From when a microbatch has come back to all of the rank's tracks until one of them has no
+    // forward left. From then on what has the longest way before it comes first.
+    returned,
   };
   Strict strict = Strict::never;
 
   // Most microbatches of a track between its forward and its input half. Empty: no limit.
   std::vector<int> in_flight_max;  // [track]
+  // Until a track's first input half, an earlier stage of its rank leaves room for as many of its
+  // forwards. Empty: for one.
+  std::vector<int> reserved;  // [track]
   // A weight half runs in a gap that is at least this share of its time.
   int gap_percent = 100;
   // It also runs where waiting would make this rank the one that has been idle longest since its

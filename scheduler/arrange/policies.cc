@@ -75,7 +75,37 @@ int cap_max_of(const Tracks& tracks) {
   return std::max(1, static_cast<int>(most));
 }
 
+// How many forwards of a track come before its first microbatch is back, if they come as fast as
+// the busiest rank makes them; but no more than half of what the rank can hold.
+std::vector<int> forwards_before_return(const Tracks& tracks) {
+  std::vector<Time> forwards(at(tracks.ranks()));
+  for (const Track& track : tracks.tracks) {
+    forwards[at(track.rank)] += track.forward;
+  }
+  const Time between = std::max(std::ranges::max(forwards), Time(1));
+  std::vector<int> counts(tracks.tracks.size());
+  Time round_trip{};
+  for (std::size_t track = counts.size(); track-- > 0;) {
+    const Track& own = tracks.tracks[track];
+    const std::int64_t half = tracks.limit / std::max<std::int64_t>(1, own.activation) / 2;
+    counts[track] = static_cast<int>(
+        std::min<std::int64_t>({1 + round_trip / between, std::max<std::int64_t>(1, half),
+                                std::int64_t{own.microbatches}}));
+    round_trip += own.from_previous + own.forward + own.backward_input + own.from_next;
+  }
+  return counts;
+}
+
 }  // namespace
+
+ListPolicy policy_of_plan(const Tracks& tracks, ListPolicy::Strict strict) {
+  ListPolicy policy;
+  policy.strict = strict;
+  if (strict == ListPolicy::Strict::returned) {
+    policy.reserved = forwards_before_return(tracks);
+  }
+  return policy;
+}
 
 Policies::Policies(const Tracks& tracks)
     : tracks_(tracks),

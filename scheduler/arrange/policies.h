@@ -13,6 +13,9 @@
 
 namespace dualpipe {
 
+// For list scheduling in the order of a plan, whose times are still to be set.
+[[nodiscard]] ListPolicy policy_of_plan(const Tracks& tracks, ListPolicy::Strict strict);
+
 class Policies {
  public:
   // `tracks` must outlive this.

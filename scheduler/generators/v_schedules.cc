@@ -115,9 +115,18 @@ std::vector<Slot> zb_v_rank(int rank, const Shape& shape) {
 // A building block: how many slots each of the four legs of a microbatch's way takes from one rank
 // to the next (down forward, up forward, down backward, up backward), and how many from the last op
 // of a leg to the first of the next. V-Half takes two slots down and one up, V-Min one everywhere.
+// A block whose memory lies between two of these takes the steps of one on the outer ranks, and
+// those of the other from the rank `inner_from` on.
 struct Steps {
-  std::array<int, 4> per_rank{};
+  std::array<int, 4> outer{};
+  std::array<int, 4> inner{};
+  int inner_from = 0;
   std::array<int, 3> between{};
+
+  // Slots from the first rank to this one, on a leg.
+  [[nodiscard]] int way(std::size_t leg, int rank) const {
+    return outer[leg] * std::min(rank, inner_from) + inner[leg] * std::max(0, rank - inner_from);
+  }
 };
 
 constexpr int block_period = 6;  // slots, one for each op of a microbatch on a rank
@@ -127,12 +136,11 @@ using Begins = std::array<int, 4>;
 
 Begins begins_of(const Steps& steps, int rank, int ranks) {
   const int last = ranks - 1;
-  const auto& [down_forward, up_forward, down_backward, up_backward] = steps.per_rank;
-  const int second = down_forward * last + steps.between[0];
-  const int third = second + up_forward * last + steps.between[1];
-  const int fourth = third + down_backward * last + steps.between[2];
-  return {down_forward * rank, second + up_forward * (last - rank), third + down_backward * rank,
-          fourth + up_backward * (last - rank)};
+  const int second = steps.way(0, last) + steps.between[0];
+  const int third = second + steps.way(1, last) + steps.between[1];
+  const int fourth = third + steps.way(2, last) + steps.between[2];
+  return {steps.way(0, rank), second + steps.way(1, last) - steps.way(1, rank),
+          third + steps.way(2, rank), fourth + steps.way(3, last) - steps.way(3, rank)};
 }
 
 // Whether no rank has two ops of the repeated block in one slot.
@@ -180,21 +188,37 @@ PeriodicPlan plan_of(const Steps& steps, int ranks) {
   return plan;
 }
 
-// Every block of steps up to three slots and pauses up to a period that can be repeated: V-Half and
-// V-Min are among them.
+// Every block of these steps and of pauses up to a period that can be repeated.
+void add_building_blocks(Steps steps, int ranks, std::vector<PeriodicPlan>& plans) {
+  constexpr int pauses = block_period * block_period * block_period;
+  for (int pause = 0; pause < pauses; ++pause) {
+    steps.between = {1 + pause % block_period, 1 + pause / block_period % block_period,
+                     1 + pause / block_period / block_period};
+    if (is_free_of_collisions(steps, ranks)) {
+      plans.push_back(plan_of(steps, ranks));
+    }
+  }
+}
+
+// V-Half and V-Min are among those of one kind of steps, up to three slots each. Of two kinds only
+// those that come back in steps of one, with the longer steps down on the outer ranks.
 std::vector<PeriodicPlan> all_building_blocks(int ranks) {
   std::vector<PeriodicPlan> plans;
-  constexpr int step_max = 3;
-  constexpr int choices = step_max * step_max * step_max * step_max;
-  constexpr int pauses = block_period * block_period * block_period;
+  constexpr int each_max = 3;
+  constexpr int choices = each_max * each_max * each_max * each_max;
   for (int choice = 0; choice < choices; ++choice) {
-    for (int pause = 0; pause < pauses; ++pause) {
-      const Steps steps{
-          .per_rank = {1 + choice % 3, 1 + choice / 3 % 3, 1 + choice / 9 % 3, 1 + choice / 27},
-          .between = {1 + pause % block_period, 1 + pause / block_period % block_period,
-                      1 + pause / block_period / block_period}};
-      if (is_free_of_collisions(steps, ranks)) {
-        plans.push_back(plan_of(steps, ranks));
+    const std::array<int, 4> each{1 + choice % each_max, 1 + choice / 3 % each_max,
+                                  1 + choice / 9 % each_max, 1 + choice / 27};
+    add_building_blocks({.outer = each, .inner = each}, ranks, plans);
+  }
+  constexpr int down_max = block_period - 1;
+  for (int outer = 2; outer <= down_max; ++outer) {
+    for (int inner = 1; inner < outer; ++inner) {
+      for (int inner_from = 1; inner_from + 1 < ranks; ++inner_from) {
+        add_building_blocks({.outer = {outer, 1, outer, 1},
+                             .inner = {inner, 1, inner, 1},
+                             .inner_from = inner_from},
+                            ranks, plans);
       }
     }
   }
@@ -236,12 +260,19 @@ struct OwnTerms {
 RankOrders arrange_v(const Shape& shape, const Target& target, const OwnTerms& own) {
   Tracks tracks = tracks_of(placement(shape), shape.microbatches, target.costs);
   set_memory_model(tracks, target, {.activations = own.activations}, own.name);
-  Seeds seeds{.words = zb_v_rounds(tracks), .plans = find_building_blocks(tracks)};
+  // With as much memory as ZB-V asks for, list schedules find what plans would; short of that, what
+  // repeats is hard to beat.
+  const Track& largest = *std::ranges::max_element(tracks.tracks, {}, &Track::activation);
+  const bool tight = tracks.limit < 2 * std::int64_t{shape.ranks} * largest.activation;
+  Seeds seeds{.words = zb_v_rounds(tracks), .plans = {}};
   seeds.words.push_back(words_of(tracks, zb_v_published_order(shape)));
+  if (tight) {
+    seeds.plans = find_building_blocks(tracks);
+  }
   return orders_of(
       tracks,
       arrange(tracks, seeds,
-              {.objective = own.objective, .effort = target.effort, .periodic_plans = true}));
+              {.objective = own.objective, .effort = target.effort, .periodic_plans = tight}));
 }
 
 // Its paper's measure is the time from a rank's first op to its last.

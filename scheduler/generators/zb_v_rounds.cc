@@ -328,6 +328,9 @@ std::vector<Words> zb_v_rounds(const Tracks& tracks) {
         if (std::optional<Words> words = rounds.run()) {
           schedules.push_back(std::move(*words));
         }
+        if (rounds.longest_idle() == tolerated) {
+          break;  // The next would be the same.
+        }
         tolerated = rounds.longest_idle();
       }
     }

@@ -79,7 +79,7 @@ ListPolicy random_policy(std::mt19937& random, const Tracks& tracks) {
   using Strict = ListPolicy::Strict;
   constexpr std::array orders{Forwards::later_stage, Forwards::earlier_stage, Forwards::oldest,
                               Forwards::oldest_later, Forwards::waiting};
-  constexpr std::array stricts{Strict::never, Strict::steady, Strict::always};
+  constexpr std::array stricts{Strict::never, Strict::steady, Strict::always, Strict::returned};
   ListPolicy policy;
   policy.inputs_first = draw(random, 0, 1) == 0;
   policy.forwards = orders.at(static_cast<std::size_t>(draw(random, 0, 4)));
@@ -95,11 +95,12 @@ ListPolicy random_policy(std::mt19937& random, const Tracks& tracks) {
     if (planned) {
       policy.forward_targets.emplace_back(draw(random, 0, 500));
       policy.input_targets.emplace_back(draw(random, 0, 500));
+      policy.reserved.push_back(draw(random, 1, 4));
     }
   }
   if (planned) {
     policy.period = Time(draw(random, 1, 300));
-    policy.strict = stricts.at(static_cast<std::size_t>(draw(random, 0, 2)));
+    policy.strict = stricts.at(static_cast<std::size_t>(draw(random, 0, 3)));
   }
   return policy;
 }
@@ -158,6 +159,7 @@ TEST(ListSchedule, WithoutAPlanOrCapsNeverComesToAStandStill) {
     policy.in_flight_max.clear();
     policy.forward_targets.clear();
     policy.input_targets.clear();
+    policy.reserved.clear();
     policy.strict = ListPolicy::Strict::never;
     EXPECT_TRUE(list_schedule(instance.tracks, policy).has_value()) << "seed " << seed;
   }

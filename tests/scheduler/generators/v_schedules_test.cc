@@ -120,6 +120,16 @@ TEST(VHalf, AtUnitCostsIsWithinTwoSlotsOfWhatIsPublished) {
   }
 }
 
+// The least for k stage activations at unit costs: 6M + 6P - 3k - 1. It takes a building block with
+// longer steps on the outer ranks, entered and left without waiting.
+TEST(ZbV, InTwoThirdsOfItsMemoryReachesTheLowerBound) {
+  const Metrics metrics = measured("zb-v", {.ranks = 8, .microbatches = 16},
+                                   {.costs = equal_costs(16, stage_costs({})),
+                                    .memory = MemoryLimit{.amount = 11},
+                                    .effort = 30'000'000});
+  EXPECT_EQ(metrics.longest_rank_time, Time(6 * 16 + 6 * 8 - 3 * 11 - 1));
+}
+
 // In the paper's measure.
 TEST(ZbV, IsNoSlowerThanThePublishedOrderAtAnyCosts) {
   const Shape shape{.ranks = 4, .microbatches = 8};
