@@ -1,0 +1,47 @@
+#include "costs/config_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "costs/error.h"
+
+namespace dualpipe {
+
+void ConfigCheck::refuse(std::string_view key, const Refusal& refusal) const {
+  throw Error(ExitCode::usage, fmt::format("{}.{}: expected {}, found {}; {}", table_, key,
+                                           refusal.expected, refusal.found, refusal.remedy));
+}
+
+void ConfigCheck::whole(std::string_view key, int value, NumberRange range) const {
+  if (value < range.least || value > range.largest) {
+    refuse(key, {.expected = fmt::format("a whole number from {:.0f} to {:.0f}", range.least,
+                                         range.largest),
+                 .found = fmt::format("{}", value),
+                 .remedy = fmt::format("set {}.{} to one of those", table_, key)});
+  }
+}
+
+void ConfigCheck::number(std::string_view key, double value, NumberRange range) const {
+  const bool is_inside = std::isfinite(value) && value >= range.least && value <= range.largest;
+  if (!is_inside) {
+    refuse(key, {.expected = fmt::format("a number from {:g} to {:g}", range.least, range.largest),
+                 .found = fmt::format("{:g}", value),
+                 .remedy = fmt::format("set {}.{} to one of those", table_, key)});
+  }
+}
+
+void ConfigCheck::word(std::string_view key, std::string_view value,
+                       std::span<const std::string_view> choices) const {
+  if (std::ranges::find(choices, value) == choices.end()) {
+    refuse(key, {.expected = fmt::format("one of \"{}\"", fmt::join(choices, "\", \"")),
+                 .found = fmt::format("\"{}\"{}", value, did_you_mean(value, choices)),
+                 .remedy = fmt::format("set {}.{} to one of those", table_, key)});
+  }
+}
+
+}  // namespace dualpipe
