@@ -142,7 +142,8 @@ std::vector<StageLayout> stages_with(const std::vector<int>& layers_per_stage,
 std::vector<StageLayout> listed_layout(const ModelConfig& model, const ParallelConfig& parallel) {
   std::vector<int> counts;
   for (const double value : parallel.layers_per_stage) {
-    if (!(value >= 0.0 && value <= model.layers) || value != std::floor(value)) {
+    const bool is_inside = value >= 0.0 && value <= model.layers;  // no NaN is
+    if (!is_inside || value != std::floor(value)) {
       ConfigCheck("parallel")
           .refuse("layers_per_stage",
                   {.expected = fmt::format("whole numbers from 0 to {}", model.layers),

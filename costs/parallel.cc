@@ -43,8 +43,9 @@ Repeated parse_repeated(std::string_view text, int layers) {
   Repeated repeated{.recompute = static_cast<Recompute>(found - recompute_words.begin())};
   if (star < text.size()) {
     const std::string_view digits = text.substr(star + 1);
-    const char* const end = digits.data() + digits.size();
-    const auto [rest, error] = std::from_chars(digits.data(), end, repeated.count);
+    const char* const begin = digits.data();
+    const char* const end = begin + digits.size();
+    const auto [rest, error] = std::from_chars(begin, end, repeated.count);
     if (error != std::errc() || rest != end || repeated.count < 1 || repeated.count > layers) {
       refuse_recompute(text, layers);
     }

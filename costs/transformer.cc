@@ -79,7 +79,7 @@ Block latent_attention(const ModelConfig& model, Recompute recompute) {
   block.operand_bytes =
       bf16 * ((h + latents + values) + (query_gradients + kv_rank + rope + key_values + h));
   if (recompute == Recompute::selective) {
-    block.recompute = 2.0 * up;
+    block.recomputed_gemm = 2.0 * up;
   }
   return block;
 }
@@ -91,7 +91,7 @@ Block attention_block(const ModelConfig& model, const LayerTraining& training) {
   block.core_attention = core_attention_flops(model, training.sequence);
   block.attention_backward = training.flash_attention ? 2.5 : 2.0;
   if (!training.flash_attention && is_selective) {
-    block.recompute += block.core_attention;
+    block.recomputed_attention = block.core_attention;
   } else if (!training.flash_attention) {
     block.activation_bytes += score_bytes(model, training.sequence);
   }
@@ -154,7 +154,8 @@ Block& Block::operator+=(const Block& other) {
   if (other.core_attention > 0.0) {
     attention_backward = other.attention_backward;
   }
-  recompute += other.recompute;
+  recomputed_gemm += other.recomputed_gemm;
+  recomputed_attention += other.recomputed_attention;
   parameters += other.parameters;
   expert_parameters += other.expert_parameters;
   active_parameters += other.active_parameters;
@@ -174,8 +175,10 @@ LayerBlocks layer_blocks(const ModelConfig& model, LayerKind kind, const LayerTr
                     .mlp = mlp_block(model, kind, training.recompute)};
   if (training.recompute == Recompute::full) {
     const double input = bf16 * model.hidden;
-    layer.attention.recompute = layer.attention.forward();
-    layer.mlp.recompute = layer.mlp.forward();
+    for (Block* block : {&layer.attention, &layer.mlp}) {
+      block->recomputed_gemm = block->gemm;
+      block->recomputed_attention = block->core_attention;
+    }
     layer.working_bytes = layer.total().activation_bytes - input;
     layer.attention.activation_bytes = input;
     layer.mlp.activation_bytes = 0.0;

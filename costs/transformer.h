@@ -25,18 +25,19 @@ struct Block {
   double core_attention = 0.0;  // A, FLOP of a forward's products without: scores, weighted sums
   double attention_backward = 2.0;  // what the backward of A takes, in As: 4 products against 2, or
                                     // 5 where flash attention works the scores out again
-  double recompute = 0.0;           // FLOP that a backward repeats
-  double parameters = 0.0;          // all but routed experts
-  double expert_parameters = 0.0;   // of routed experts, all of them
-  double active_parameters = 0.0;   // of routed experts, those that a token visits
-  double activation_bytes = 0.0;    // from the begin of a forward to its backward
-  double operand_bytes = 0.0;       // from an input-gradient half to its weight-gradient half: the
-                                    // input and the output gradient of every matrix
+  double recomputed_gemm = 0.0;     // of G, what a backward repeats
+  double recomputed_attention = 0.0;  // of A
+  double parameters = 0.0;            // all but routed experts
+  double expert_parameters = 0.0;     // of routed experts, all of them
+  double active_parameters = 0.0;     // of routed experts, those that a token visits
+  double activation_bytes = 0.0;      // from the begin of a forward to its backward
+  double operand_bytes = 0.0;  // from an input-gradient half to its weight-gradient half: the
+                               // input and the output gradient of every matrix
 
   [[nodiscard]] double forward() const { return gemm + core_attention; }
   // I = G + 2.5 A + recompute (Dao, "FlashAttention-2", 2023, on the 2.5), W = G.
   [[nodiscard]] double backward_input() const {
-    return gemm + attention_backward * core_attention + recompute;
+    return gemm + attention_backward * core_attention + recomputed_gemm + recomputed_attention;
   }
   [[nodiscard]] double backward_weight() const { return gemm; }
 
