@@ -55,11 +55,12 @@ void require_hardware(const HardwareConfig& hardware) {
                                 .found = "none",
                                 .remedy = "write for example 0.5"});
   }
-  const std::array<std::pair<std::string_view, const std::vector<double>*>, 6> curves{
+  const std::array<std::pair<std::string_view, const std::vector<double>*>, 7> curves{
       {{"efficiency", &hardware.efficiency},
        {"efficiency_forward", &hardware.efficiency_forward},
        {"efficiency_input", &hardware.efficiency_input},
        {"efficiency_weight", &hardware.efficiency_weight},
+       {"efficiency_head", &hardware.efficiency_head},
        {"efficiency_attention", &hardware.efficiency_attention},
        {"efficiency_attention_backward", &hardware.efficiency_attention_backward}}};
   for (const auto& [key, list] : curves) {

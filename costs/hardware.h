@@ -21,6 +21,7 @@ struct HardwareConfig {
   std::vector<double> efficiency_forward{};  // left out, as all below: `efficiency`
   std::vector<double> efficiency_input{};
   std::vector<double> efficiency_weight{};
+  std::vector<double> efficiency_head{};  // the output head's products; left out: as any others
   std::vector<double> efficiency_attention{};           // core attention, forward
   std::vector<double> efficiency_attention_backward{};  // core attention, backward
   double launch_us = 0.0;  // added to every piece of a layer: attention's products, its core, MLP

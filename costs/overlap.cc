@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "costs/check.h"
@@ -57,8 +56,8 @@ class ListSchedule {
   }
 
  private:
-  int forward_layers() const { return static_cast<int>(forward_.size()); }
-  int backward_layers() const { return static_cast<int>(backward_.size()); }
+  [[nodiscard]] int forward_layers() const { return static_cast<int>(forward_.size()); }
+  [[nodiscard]] int backward_layers() const { return static_cast<int>(backward_.size()); }
 
   int add(ChunkPiece piece, int layer, Time duration, int after) {
     tasks_.push_back(
@@ -161,7 +160,7 @@ class ListSchedule {
   }
 
   // The first end of a started piece after `now`; `now` where there is none.
-  Time next_end(Time now) const {
+  [[nodiscard]] Time next_end(Time now) const {
     Time next = now;
     for (const Lane* lane : {&ran_compute_, &ran_communication_}) {
       if (!lane->empty()) {
@@ -172,7 +171,7 @@ class ListSchedule {
     return next;
   }
 
-  std::vector<ChunkSpan> spans_of(const Lane& ran) const {
+  [[nodiscard]] std::vector<ChunkSpan> spans_of(const Lane& ran) const {
     std::vector<ChunkSpan> spans;
     for (const int number : ran) {
       const Task& task = tasks_[static_cast<std::size_t>(number)];

@@ -2,7 +2,6 @@
 
 #include <array>
 #include <limits>
-#include <string>
 #include <string_view>
 
 #include <gtest/gtest.h>

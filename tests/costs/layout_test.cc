@@ -1,7 +1,7 @@
 #include "costs/layout.h"
 
-#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>

@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "costs/model.h"
 #include "tests/support/published_models.h"
 #include "tests/support/refusal.h"
 
