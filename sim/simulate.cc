@@ -9,9 +9,9 @@
 #include "costs/check.h"
 #include "costs/cost_model.h"
 #include "scheduler/memory.h"
-#include "scheduler/op.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
+#include "sim/durations.h"
 #include "sim/tail.h"
 #include "trace/timeline.h"
 
@@ -22,39 +22,28 @@ std::size_t at(int index) {
   return static_cast<std::size_t>(index);
 }
 
-Time duration(const Slot& slot, const CostModel& costs) {
-  const Op& op = slot.front();
-  const StageCosts& stage = costs.stages[at(op.stage)];
-  if (slot.is_pair()) {
-    return overlapped_time(stage, costs.stages[at(slot.back().stage)]);
-  }
-  switch (op.kind) {
-    case OpKind::forward:
-      return stage.forward;
-    case OpKind::backward:
-      return stage.backward();
-    case OpKind::backward_input:
-      return stage.backward_input;
-    case OpKind::backward_weight:
-      return stage.backward_weight;
-  }
-  return Time{};
-}
-
 // Executes every rank as far as it can, again when a message it waits for is sent. The program is
 // proven, so nobody waits for ever, and start times do not depend on the order of execution.
 class Pass {
  public:
-  Pass(const Program& program, const CostModel& costs, Timeline& timeline)
-      : program_(program), costs_(costs), journeys_(program.messages().size()) {
+  // Durations are those of the cost model where there are no others.
+  Pass(const Program& program, const CostModel& costs, const StepDurations* durations,
+       Timeline& timeline)
+      : program_(program),
+        costs_(costs),
+        durations_(durations),
+        journeys_(program.messages().size()) {
+    const std::vector<std::size_t> first = first_slots(program);
     for (const Channel& channel : program.channels()) {
       transfers_.push_back(costs.transfer(channel.source, channel.destination));
     }
     for (int rank = 0; rank < program.pipeline().ranks(); ++rank) {
-      ranks_.push_back({.rest = program.instructions(rank),
-                        .slots = program.slots(rank).data(),
-                        .spans = &timeline.ranks[at(rank)],
-                        .clock = Time{}});
+      ranks_.push_back(
+          {.rest = program.instructions(rank),
+           .slots = program.slots(rank).data(),
+           .durations = durations == nullptr ? nullptr : durations->slots.data() + first[at(rank)],
+           .spans = &timeline.ranks[at(rank)],
+           .clock = Time{}});
     }
   }
 
@@ -73,6 +62,10 @@ class Pass {
   }
 
   [[nodiscard]] Time arrival(std::size_t message) const { return journeys_[message].arrival(); }
+  [[nodiscard]] Time transfer_of(std::int32_t message) const {
+    return durations_ == nullptr ? transfers_[at(program_.message(message).channel)]
+                                 : durations_->transfers[at(message)];
+  }
 
  private:
   // All that is touched when a rank goes on, side by side: with hundreds of ranks that take turns
@@ -80,6 +73,7 @@ class Pass {
   struct Rank {
     std::span<const Instruction> rest;
     const Slot* slots = nullptr;
+    const Time* durations = nullptr;  // of its slots, if not those of the cost model
     std::vector<Span>* spans = nullptr;
     Time clock{};
   };
@@ -113,7 +107,8 @@ class Pass {
       } else if (instruction.kind == Instruction::Kind::run) {
         const Slot& slot = rank.slots[instruction.index];
         const Time begin = rank.clock;
-        rank.clock += duration(slot, costs_);
+        rank.clock +=
+            rank.durations == nullptr ? slot_time(slot, costs_) : rank.durations[instruction.index];
         rank.spans->push_back({.slot = slot, .begin = begin, .end = rank.clock});
       } else if (instruction.kind == Instruction::Kind::send) {
         Journey& journey = journeys_[at(instruction.index)];
@@ -125,12 +120,9 @@ class Pass {
     }
   }
 
-  [[nodiscard]] Time transfer_of(std::int32_t message) const {
-    return transfers_[at(program_.message(message).channel)];
-  }
-
   const Program& program_;
   const CostModel& costs_;
+  const StepDurations* durations_ = nullptr;
   std::vector<Time> transfers_;  // [channel]
   std::vector<Rank> ranks_;
   std::vector<Journey> journeys_;  // [message]
@@ -138,8 +130,7 @@ class Pass {
 };
 
 // A channel's messages are sent in order, and channels are sorted: so are the transfers.
-std::vector<Transfer> transfers_of(const Program& program, const CostModel& costs,
-                                   const Pass& pass) {
+std::vector<Transfer> transfers_of(const Program& program, const Pass& pass) {
   std::vector<Transfer> transfers;
   transfers.reserve(program.messages().size());
   for (std::size_t index = 0; index < program.messages().size(); ++index) {
@@ -149,15 +140,13 @@ std::vector<Transfer> transfers_of(const Program& program, const CostModel& cost
     transfers.push_back({.value = message.value,
                          .source = channel.source,
                          .destination = channel.destination,
-                         .begin = arrived - costs.transfer(channel.source, channel.destination),
+                         .begin = arrived - pass.transfer_of(static_cast<std::int32_t>(index)),
                          .end = arrived});
   }
   return transfers;
 }
 
-}  // namespace
-
-Timeline simulate(const Program& program, const CostModel& costs,
+Timeline run_pass(const Program& program, const CostModel& costs, const StepDurations* durations,
                   const SimulationOptions& options) {
   const Pipeline& pipeline = program.pipeline();
   CHECK(costs.stages.size() == at(pipeline.stages()));
@@ -167,13 +156,27 @@ Timeline simulate(const Program& program, const CostModel& costs,
   for (int rank = 0; rank < pipeline.ranks(); ++rank) {
     timeline.ranks[at(rank)].reserve(program.slots(rank).size());
   }
-  Pass pass(program, costs, timeline);
+  Pass pass(program, costs, durations, timeline);
   pass.run();
   if (options.transfers) {
-    timeline.transfers = transfers_of(program, costs, pass);
+    timeline.transfers = transfers_of(program, pass);
   }
   append_tail(timeline, costs);
   return timeline;
+}
+
+}  // namespace
+
+Timeline simulate(const Program& program, const CostModel& costs,
+                  const SimulationOptions& options) {
+  return run_pass(program, costs, nullptr, options);
+}
+
+Timeline simulate(const Program& program, const CostModel& costs, const StepDurations& durations,
+                  const SimulationOptions& options) {
+  CHECK(durations.slots.size() == first_slots(program).back() &&
+        durations.transfers.size() == program.messages().size());
+  return run_pass(program, costs, &durations, options);
 }
 
 }  // namespace dualpipe

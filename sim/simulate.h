@@ -4,6 +4,7 @@
 
 #include "costs/cost_model.h"
 #include "scheduler/program.h"
+#include "sim/durations.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -17,6 +18,12 @@ struct SimulationOptions {
 // and deterministic; linear in the number of instructions.
 // Requires: costs.stages has one entry per stage.
 [[nodiscard]] Timeline simulate(const Program& program, const CostModel& costs,
+                                const SimulationOptions& options = {});
+
+// As above, with slots and transfers that take these durations. The cost model says the rest.
+// Requires: `durations` are of this program.
+[[nodiscard]] Timeline simulate(const Program& program, const CostModel& costs,
+                                const StepDurations& durations,
                                 const SimulationOptions& options = {});
 
 }  // namespace dualpipe

@@ -11,6 +11,7 @@
 #include "scheduler/generate.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
+#include "sim/durations.h"
 #include "tests/support/schedules.h"
 #include "tests/support/simulated.h"
 #include "tests/support/timelines.h"
@@ -111,6 +112,30 @@ TEST(Simulate, TimesDoNotDependOnHowTheTransportBuffers) {
     }
     EXPECT_GE(live, 2U) << family->name;
   }
+}
+
+// 0F1 takes 5 instead of 1, and its message 4 instead of 1.
+TEST(Simulate, TakesDurationsOfItsOwnForEverySlotAndTransfer) {
+  const Program program = compile_or_throw(written("0F0 0F1 0B0 0B1\n1F0 1B0 1F1 1B1\n"));
+  const CostModel costs =
+      equal_costs(2, stage_costs({.forward = 1, .input = 1, .weight = 1}), Time(1));
+  StepDurations durations = nominal_durations(program, costs);
+  EXPECT_EQ(simulate(program, costs, durations), simulate(program, costs));
+  durations.slots[1] = Time(5);
+  durations.transfers[1] = Time(4);
+  const Timeline timeline = simulate(program, costs, durations);
+  EXPECT_EQ(spans_text(timeline, 0), "0F0@0-1 0F1@1-6 0B0@6-8 0B1@14-16");
+  EXPECT_EQ(spans_text(timeline, 1), "1F0@2-3 1B0@3-5 1F1@10-11 1B1@11-13");
+  EXPECT_EQ(transfers_text(timeline),
+            "activation 0 of 0, 0->1 @1-2; activation 0 of 1, 0->1 @6-10; "
+            "gradient 1 of 0, 1->0 @5-6; gradient 1 of 1, 1->0 @13-14");
+}
+
+TEST(SimulateDeathTest, DurationsMustBeOfTheProgram) {
+  const Program program = compile_or_throw(written("0F0 0B0\n1F0 1B0\n"));
+  EXPECT_DEATH(
+      static_cast<void>(simulate(program, equal_costs(2, stage_costs({})), StepDurations{})),
+      "CHECK");
 }
 
 TEST(SimulateDeathTest, CostsAreNeededForEveryStage) {
