@@ -80,10 +80,13 @@ struct CostModel {
   // (Qi et al., "Zero Bubble Pipeline Parallelism", ICLR 2024, section 4): no rank waits.
   bool post_validation = false;
 
+  [[nodiscard]] bool is_in_node(int source, int destination) const {
+    return source / ranks_per_node == destination / ranks_per_node;
+  }
   [[nodiscard]] Link link(int source, int destination) const {
-    const bool in_node = source / ranks_per_node == destination / ranks_per_node;
-    return in_node ? Link{.latency = p2p_in_node_latency, .busy = p2p_in_node - p2p_in_node_latency}
-                   : Link{.latency = p2p_latency, .busy = p2p - p2p_latency};
+    return is_in_node(source, destination)
+               ? Link{.latency = p2p_in_node_latency, .busy = p2p_in_node - p2p_in_node_latency}
+               : Link{.latency = p2p_latency, .busy = p2p - p2p_latency};
   }
   // Of one message between two ranks that nothing holds up. Requires: source != destination.
   [[nodiscard]] Time transfer(int source, int destination) const {

@@ -21,23 +21,6 @@ std::size_t at(std::int32_t index) {
   return static_cast<std::size_t>(index);
 }
 
-// Which communicator a channel uses, as a pair that is equal for channels that share one.
-std::pair<int, int> communicator_of(const Channel& channel, std::int32_t index, Topology topology) {
-  switch (topology) {
-    case Topology::channel:
-      return {index, 0};
-    case Topology::edge:
-      return {channel.source, channel.destination};
-    case Topology::pair:
-      return std::minmax(channel.source, channel.destination);
-    case Topology::direction:
-      return {channel.destination > channel.source ? 1 : 0, 0};
-    case Topology::world:
-      return {0, 0};
-  }
-  return {0, 0};
-}
-
 }  // namespace
 
 Play::Play(const Program& program)

@@ -13,6 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "scheduler/op.h"
@@ -70,6 +71,11 @@ struct Channel {
 
   auto operator<=>(const Channel&) const = default;
 };
+
+// Which communicator channel `index` of a program uses, as a pair that is equal for channels that
+// share one.
+[[nodiscard]] std::pair<int, int> communicator_of(const Channel& channel, std::int32_t index,
+                                                  Topology topology);
 
 struct Message {
   Value value;

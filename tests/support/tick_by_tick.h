@@ -1,0 +1,17 @@
+// The event engine's reference: looks at everything again every nanosecond. Slow, with no queue of
+// events, and rates from fair_rates().
+
+#pragma once
+
+#include "costs/cost_model.h"
+#include "scheduler/program.h"
+#include "sim/network.h"
+#include "trace/timeline.h"
+
+namespace dualpipe {
+
+// Requires: as simulate_events(); times that are small numbers.
+[[nodiscard]] Timeline tick_by_tick(const Program& program, const CostModel& costs,
+                                    const NetworkModel& network);
+
+}  // namespace dualpipe
