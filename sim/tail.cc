@@ -24,12 +24,6 @@ struct Gradients {
   Time ready{};  // end of the stage's last backward there
 };
 
-bool has_tail(const CostModel& costs) {
-  return costs.gradient_norm != Time{} ||
-         std::any_of(costs.stages.begin(), costs.stages.end(),
-                     [](const StageCosts& stage) { return stage.tail != StageTail{}; });
-}
-
 // By the time they are ready; empty for inference.
 std::vector<Gradients> gradients_of(const Timeline& timeline) {
   std::vector<Gradients> all;
@@ -154,6 +148,12 @@ class Tail {
 };
 
 }  // namespace
+
+bool has_tail(const CostModel& costs) {
+  return costs.gradient_norm != Time{} ||
+         std::any_of(costs.stages.begin(), costs.stages.end(),
+                     [](const StageCosts& stage) { return stage.tail != StageTail{}; });
+}
 
 void append_tail(Timeline& timeline, const CostModel& costs) {
   if (has_tail(costs)) {

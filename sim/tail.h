@@ -8,6 +8,9 @@
 
 namespace dualpipe {
 
+// Whether steps with these costs have a tail.
+[[nodiscard]] bool has_tail(const CostModel& costs);
+
 // Appends the tail to a timeline whose slots are complete; nothing where the costs have none, or
 // for inference. On each rank:
 // - Reductions run one after another beside the slots, in the order in which the gradients of the

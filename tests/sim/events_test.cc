@@ -110,13 +110,21 @@ TEST(SimulateEvents, EqualsSimulateOnEveryFamilyWhereNothingContends) {
   }
 }
 
+// Transfers without latency.
+CostModel costs_of_bytes(int stages, const StageCosts& stage, Time transfer) {
+  CostModel costs = equal_costs(stages, stage, transfer);
+  costs.p2p_latency = Time{};
+  costs.p2p_in_node_latency = Time{};
+  return costs;
+}
+
 // Two activations leave rank 0 at 1 and 2; each takes 4 alone. From 2 to 8 both have half the link:
 // 3 of the first are left at 2.
 TEST(SimulateEvents, MessagesOfAPairShareItsBandwidth) {
   const Schedule schedule = written("0F0 0F1 0B0 0B1\n1F0 1F1 1B0 1B1\n");
   const Program program = compile_or_throw(schedule, eager);
   const CostModel costs =
-      equal_costs(2, stage_costs({.forward = 1, .input = 1, .weight = 9}), Time(4));
+      costs_of_bytes(2, stage_costs({.forward = 1, .input = 1, .weight = 9}), Time(4));
   const Timeline timeline = simulate_events(program, costs, {.sharing = Sharing::pair});
   EXPECT_EQ(transfers_text(timeline),
             "activation 0 of 0, 0->1 @1-8; activation 0 of 1, 0->1 @2-9; "
@@ -140,7 +148,8 @@ TEST(SimulateEvents, LatencyComesFirstAndTakesNoBandwidth) {
 TEST(SimulateEvents, MessagesToTwoRanksShareOnePortOut) {
   const Schedule schedule = written("0F0 0F1 0B0 0B1\n1F0 1B0 1F1 1B1\n2F0 2B0 2F1 2B1\n");
   const Program program = compile_or_throw(schedule, eager);
-  CostModel costs = equal_costs(3, stage_costs({.forward = 10, .input = 0, .weight = 0}), Time(10));
+  CostModel costs =
+      costs_of_bytes(3, stage_costs({.forward = 10, .input = 0, .weight = 0}), Time(10));
   costs.stages[1].forward = Time(5);
   const Timeline alone = simulate_events(program, costs, {.sharing = Sharing::pair});
   EXPECT_EQ(spans_text(alone, 0), "0F0@0-10 0F1@10-20 0B0@65-65 0B1@100-100");
@@ -156,7 +165,8 @@ TEST(SimulateEvents, MessagesToTwoRanksShareOnePortOut) {
 TEST(SimulateEvents, AnotherNodeIsReachedThroughAnotherPort) {
   const Schedule schedule = written("0F0 0F1 0B0 0B1\n1F0 1B0 1F1 1B1\n2F0 2B0 2F1 2B1\n");
   const Program program = compile_or_throw(schedule, eager);
-  CostModel costs = equal_costs(3, stage_costs({.forward = 10, .input = 0, .weight = 0}), Time(10));
+  CostModel costs =
+      costs_of_bytes(3, stage_costs({.forward = 10, .input = 0, .weight = 0}), Time(10));
   costs.stages[1].forward = Time(5);
   costs.ranks_per_node = 2;
   costs.p2p_in_node = Time(10);
