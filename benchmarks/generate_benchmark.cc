@@ -19,11 +19,11 @@ namespace {
 // F : I : W = 18.5 : 18.1 : 9.3 for a rank's share, as in the tables of the zero-bubble papers.
 Target target_of(const Family& family, const Shape& shape) {
   const int stages = family.placement(shape).stages();
-  const CostConfig costs{.forward = 18.522,
-                         .backward_input = 18.086,
-                         .backward_weight = 9.337,
-                         .overlapped = std::nullopt,
-                         .p2p = 0.601};
+  CostConfig costs;
+  costs.forward = 18.522;
+  costs.backward_input = 18.086;
+  costs.backward_weight = 9.337;
+  costs.p2p = 0.601;
   return {.costs = resolve_costs(costs, shape.ranks, stages), .memory = std::nullopt};
 }
 

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -83,7 +82,7 @@ class Rounding {
                               "together, found more; lower the costs or the sigmas",
                               time_sum_max));
     }
-    return Time(static_cast<std::int64_t>(nanoseconds + 0.5));
+    return Time(std::llround(nanoseconds));
   }
 
  private:

@@ -1,7 +1,6 @@
 #include "sim/events.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>

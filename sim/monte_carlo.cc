@@ -8,7 +8,6 @@
 #include <exception>
 #include <functional>
 #include <mutex>
-#include <numeric>
 #include <span>
 #include <thread>
 #include <utility>

@@ -1,7 +1,6 @@
 #include "sim/network.h"
 
 #include "scheduler/compile.h"
-#include "scheduler/program.h"
 #include "scheduler/schedule.h"
 
 namespace dualpipe {

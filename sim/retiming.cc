@@ -106,8 +106,14 @@ void Retiming::number_by_time(const Program& program, const StepDurations& durat
     nodes_[index].end = times.ends[index];
   }
   numbered_ = graph.topological_slots();
-  std::stable_sort(numbered_.begin(), numbered_.end(), [&](std::int32_t left, std::int32_t right) {
-    return node(left).end - node(left).duration < node(right).end - node(right).duration;
+  for (std::int32_t number = 0; at(number) < numbered_.size(); ++number) {
+    node(numbered_[at(number)]).number = number;
+  }
+  std::sort(numbered_.begin(), numbered_.end(), [&](std::int32_t left, std::int32_t right) {
+    const auto key = [&](std::int32_t index) {
+      return std::pair(node(index).end - node(index).duration, node(index).number);
+    };
+    return key(left) < key(right);
   });
   for (std::int32_t number = 0; at(number) < numbered_.size(); ++number) {
     node(numbered_[at(number)]).number = number;
@@ -145,9 +151,7 @@ bool Retiming::swap(int rank, int place) {
   renumber();
   set_pending(second);
   set_pending(first);
-  if (const std::int32_t next = at_place(rank, place + 2); next != none) {
-    set_pending(next);
-  }
+  set_pending(at_place(rank, place + 2));
   propagate(node(second).number);
   return true;
 }
@@ -213,9 +217,7 @@ void Retiming::renumber() {
       free_numbers_.push_back(node(index).number);
     }
   }
-  std::inplace_merge(free_numbers_.begin(),
-                     free_numbers_.begin() + static_cast<std::ptrdiff_t>(before_.size()),
-                     free_numbers_.end());
+  std::sort(free_numbers_.begin(), free_numbers_.end());
   auto number = free_numbers_.begin();
   for (const std::vector<std::int32_t>* nodes : {&before_, &after_}) {
     for (const std::int32_t index : *nodes) {
@@ -234,11 +236,25 @@ void Retiming::exchange(int rank, std::int32_t place) {
 }
 
 void Retiming::set_pending(std::int32_t index) {
+  if (index == none) {
+    return;
+  }
   const std::int32_t number = node(index).number;
   std::uint64_t& word = pending_[at(number / bits_per_word)];
   const std::uint64_t bit = std::uint64_t{1} << static_cast<unsigned>(number % bits_per_word);
   pending_count_ += (word & bit) == 0 ? 1 : 0;
   word |= bit;
+}
+
+Time Retiming::computed_end(const Node& due) const {
+  const std::int32_t previous = at_place(due.rank, due.place - 1);
+  Time begin = previous == none ? Time{} : node(previous).end;
+  for (const Input& input : due.inputs) {
+    if (input.node != none) {
+      begin = std::max(begin, node(input.node).end + transfers_[at(input.transfer)]);
+    }
+  }
+  return begin + due.duration;
 }
 
 // Computes what is pending, lowest number first, so that each is computed once; what waits for a
@@ -251,27 +267,16 @@ void Retiming::propagate(std::int32_t from) {
       --pending_count_;
       const std::int32_t index = numbered_[word * bits_per_word + at(bit)];
       Node& due = node(index);
-      const std::int32_t previous = at_place(due.rank, due.place - 1);
-      Time begin = previous == none ? Time{} : node(previous).end;
-      for (const Input& input : due.inputs) {
-        if (input.node != none) {
-          begin = std::max(begin, node(input.node).end + transfers_[at(input.transfer)]);
-        }
-      }
-      const Time end = begin + due.duration;
+      const Time end = computed_end(due);
       if (end == due.end) {
         continue;
       }
       old_ends_.push_back({.node = index, .end = due.end});
       due.end = end;
       for (const std::int32_t output : due.outputs) {
-        if (output != none) {
-          set_pending(output);
-        }
+        set_pending(output);
       }
-      if (const std::int32_t next = at_place(due.rank, due.place + 1); next != none) {
-        set_pending(next);
-      }
+      set_pending(at_place(due.rank, due.place + 1));
     }
   }
 }

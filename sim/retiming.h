@@ -85,6 +85,7 @@ class Retiming {
   void renumber();
   void exchange(int rank, std::int32_t place);
   void set_pending(std::int32_t index);
+  [[nodiscard]] Time computed_end(const Node& due) const;
   void propagate(std::int32_t from);
 
   std::vector<Node> nodes_;                       // rank after rank, in the program's order
