@@ -52,6 +52,12 @@ struct CompareOptions {
 };
 [[nodiscard]] ExitCode run_compare(const CompareOptions& options);
 
+struct ExplainOptions {
+  SubjectOptions subject;        // a schedule, or a timeline
+  std::string format = "table";  // table, json
+};
+[[nodiscard]] ExitCode run_explain(const ExplainOptions& options);
+
 struct RenderOptions {
   SubjectOptions subject;             // its `subject` is unused
   std::vector<std::string> subjects;  // one, or two to be laid above each other

@@ -35,6 +35,7 @@ struct Commands {
   CheckOptions check;
   SimulateOptions simulate;
   CompareOptions compare;
+  ExplainOptions explain;
   RenderOptions render;
   DiffOptions diff;
   CalibrateOptions calibrate;
@@ -155,6 +156,19 @@ void add_compare(Commands& program) {
   select(program, command, program.compare, run_compare);
 }
 
+void add_explain(Commands& program) {
+  CLI::App& command = add_command(
+      program, "explain", "critical path, idle time by cause, what faster parts would gain",
+      "  dualpipe-sim explain 1f1b -p 4 -m 8 --set costs.p2p=0.1\n"
+      "  dualpipe-sim explain measured.json      # timeline, as of dualpipe-run --trace\n"
+      "  dualpipe-sim explain dualpipe --format json");
+  command.add_option("schedule", program.explain.subject.subject,
+                     std::string(subject_help) + "; or a timeline");
+  add_format(command, program.explain.format, {"table", "json"});
+  add_config_options(command, program.explain.subject);
+  select(program, command, program.explain, run_explain);
+}
+
 void add_render(Commands& program) {
   CLI::App& command =
       add_command(program, "render", "draw a schedule or a timeline",
@@ -242,6 +256,7 @@ int run(int argc, const char* const* argv) {
   add_check(program);
   add_simulate(program);
   add_compare(program);
+  add_explain(program);
   add_render(program);
   add_diff(program);
   add_calibrate(program);

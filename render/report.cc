@@ -33,17 +33,6 @@ std::string counted(int count, std::string_view noun) {
   return fmt::format("{} {}{}", count, noun, count == 1 ? "" : "s");
 }
 
-std::string headline(const Pipeline& pipeline) {
-  std::string line = fmt::format("{}: {}, {}, {}", pipeline.name, counted(pipeline.ranks(), "rank"),
-                                 counted(pipeline.stages(), "stage"),
-                                 fmt::format("{} microbatch{}", pipeline.microbatches(),
-                                             pipeline.microbatches() == 1 ? "" : "es"));
-  if (pipeline.placement.directions() > 1) {
-    line += ", " + counted(pipeline.placement.directions(), "direction");
-  }
-  return line + '\n';
-}
-
 // What the peak of the rank with the largest consists of, where more is known of it than
 // activations.
 std::string fullest_rank(const Metrics& metrics) {
@@ -75,6 +64,17 @@ std::string fullest_rank(const Metrics& metrics) {
 }
 
 }  // namespace
+
+std::string headline(const Pipeline& pipeline) {
+  std::string line = fmt::format("{}: {}, {}, {}", pipeline.name, counted(pipeline.ranks(), "rank"),
+                                 counted(pipeline.stages(), "stage"),
+                                 fmt::format("{} microbatch{}", pipeline.microbatches(),
+                                             pipeline.microbatches() == 1 ? "" : "es"));
+  if (pipeline.placement.directions() > 1) {
+    line += ", " + counted(pipeline.placement.directions(), "direction");
+  }
+  return line + '\n';
+}
 
 std::string metrics_table(const Pipeline& pipeline, const Metrics& metrics) {
   CHECK(metrics.ranks.size() == static_cast<std::size_t>(pipeline.ranks()));

@@ -129,6 +129,15 @@ Pipeline parse_pipeline_members(const JsonReader& reader) {
   return pipeline;
 }
 
+nlohmann::ordered_json summary_json(const Pipeline& pipeline) {
+  return {{"name", pipeline.name},
+          {"ranks", pipeline.ranks()},
+          {"stages", pipeline.stages()},
+          {"microbatches", pipeline.microbatches()},
+          {"chunks", pipeline.placement.chunks()},
+          {"directions", pipeline.placement.directions()}};
+}
+
 bool is_name(const std::string& name) {
   const bool printable = std::none_of(name.begin(), name.end(), [](char letter) {
     return static_cast<unsigned char>(letter) < ' ' || letter == '\x7f';

@@ -48,6 +48,10 @@ class JsonReader {
 // Reads them back, and the version. The number of ranks is for the caller to fill in.
 [[nodiscard]] Pipeline parse_pipeline_members(const JsonReader& reader);
 
+// {"name":..,"ranks":..,"stages":..,"microbatches":..,"chunks":..,"directions":..}: what reports
+// say of a pipeline.
+[[nodiscard]] nlohmann::ordered_json summary_json(const Pipeline& pipeline);
+
 // Whether a name fits on one line of any document: UTF-8 without control characters.
 [[nodiscard]] bool is_name(const std::string& name);
 

@@ -81,12 +81,7 @@ Metrics measure(const Timeline& timeline) {
 std::string to_json(const Metrics& metrics, const Pipeline& pipeline) {
   nlohmann::ordered_json document;
   document["schema_version"] = schema_version;
-  document["schedule"] = {{"name", pipeline.name},
-                          {"ranks", pipeline.ranks()},
-                          {"stages", pipeline.stages()},
-                          {"microbatches", pipeline.microbatches()},
-                          {"chunks", pipeline.placement.chunks()},
-                          {"directions", pipeline.placement.directions()}};
+  document["schedule"] = summary_json(pipeline);
   document["step_time"] = metrics.step_time.count();
   document["longest_rank_time"] = metrics.longest_rank_time.count();
   document["bubble_ratio"] = metrics.bubble_ratio;

@@ -28,6 +28,13 @@ TEST(PipelineMembers, RoundTripExceptForTheRanks) {
   EXPECT_EQ(parse_pipeline_members(JsonReader(document, origin)), pipeline);
 }
 
+TEST(SummaryJson, CountsWhatThePipelineHas) {
+  const Pipeline pipeline{
+      .name = "q", .placement = both_ways(v_placement(3)), .direction = {0, 0, 1, 1}};
+  EXPECT_EQ(summary_json(pipeline).dump(),
+            R"({"name":"q","ranks":3,"stages":6,"microbatches":4,"chunks":2,"directions":2})");
+}
+
 TEST(ParseDocument, SaysLineAndColumn) {
   EXPECT_THAT(
       refusal(ExitCode::invalid_schedule, [] { return parse_document("[1,\n 2,x]", origin); }),
