@@ -3,11 +3,13 @@
 
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/subject.h"
+#include "cli/work_queue.h"
 #include "costs/error.h"
 
 namespace dualpipe {
@@ -57,6 +59,25 @@ struct ExplainOptions {
   std::string format = "table";  // table, json
 };
 [[nodiscard]] ExitCode run_explain(const ExplainOptions& options);
+
+// The processes of a cluster that share a sweep. A function of its own for each side, because who
+// leads writes and who serves only works.
+struct SweepFarm {
+  std::function<void(const SweepWork&)> lead;   // null in a process that serves
+  std::function<void(const SweepWork&)> serve;  // null in the one that leads
+};
+
+struct SweepOptions {
+  SubjectOptions subject;              // its `subject` is unused
+  std::vector<std::string> schedules;  // families or files; none: the config's, or what is varied
+  std::vector<std::string> varied;     // "ranks=4,8", "microbatches=16:128:16"
+  std::string output = "-";
+  bool resume = false;
+  int jobs = 0;                          // threads; 0: one per core
+  std::optional<SweepFarm> farm;         // none: threads alone
+  std::function<bool()> is_interrupted;  // asked again and again; once true, the sweep ends (130)
+};
+[[nodiscard]] ExitCode run_sweep(const SweepOptions& options);
 
 struct RenderOptions {
   SubjectOptions subject;             // its `subject` is unused

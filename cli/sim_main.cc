@@ -8,15 +8,21 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/config.h"
+#include "cli/interrupts.h"
 #include "cli/program_main.h"
 #include "cli/subject.h"
 #include "cli/version.h"
 #include "costs/error.h"
 #include "scheduler/file.h"
+#ifdef DUALPIPE_HAS_MPI
+#include "cli/mpi_farm.h"
+#include "runtime/mpi_transport.h"
+#endif
 
 namespace dualpipe {
 namespace {
@@ -38,9 +44,31 @@ struct Commands {
   ExplainOptions explain;
   RenderOptions render;
   DiffOptions diff;
+  SweepOptions sweep;
   CalibrateOptions calibrate;
   std::function<ExitCode()> selected;
 };
+
+// On the processes of a launcher if there is one, for the command as given.
+ExitCode run_sweep_here(SweepOptions options) {
+  if (options.subject.dump_config) {
+    write_file("-", dump_config(resolve_config(options.subject)));
+    return ExitCode::ok;
+  }
+  const Interrupts interrupts;
+  options.is_interrupted = [&] { return interrupts.requested(); };
+#ifdef DUALPIPE_HAS_MPI
+  if (started_by_mpi_launcher()) {
+    MpiFarm farm;
+    if (!farm.leads()) {
+      spdlog::set_level(spdlog::level::off);  // Every process finds the same mistakes.
+    }
+    options.farm = farm.sweep_farm();
+    return run_sweep(options);
+  }
+#endif
+  return run_sweep(options);
+}
 
 CLI::App& add_command(Commands& program, const char* name, const char* what, const char* examples) {
   CLI::App* command = program.app.add_subcommand(name, what);
@@ -213,6 +241,35 @@ void add_diff(Commands& program) {
   select(program, command, program.diff, run_diff);
 }
 
+void add_sweep(Commands& program) {
+  SweepOptions& options = program.sweep;
+  CLI::App& command = add_command(
+      program, "sweep", "step time, bubbles and memory over many configs, as CSV",
+      "  dualpipe-sim sweep --vary ranks=4,8,16 --vary microbatches=16:128:16 -o sweep.csv\n"
+      "  dualpipe-sim sweep dualpipe 1f1b --vary costs.p2p=0:0.3:0.1\n"
+      "  dualpipe-sim sweep --vary schedule=dualpipe,zb-v --vary memory_limit=8,16,24\n"
+      "  mpirun -n 64 dualpipe-sim sweep --vary ranks=4:256:4 -o sweep.csv --resume");
+  command.add_option("schedules", options.schedules,
+                     "names or files, an axis of their own; default: the config's");
+  command
+      .add_option("--vary", options.varied,
+                  "a config key and its values: KEY=A,B,.. or KEY=FROM:TO:STEP; the last varies "
+                  "fastest")
+      ->type_name("KEY=VALUES")
+      ->take_all()
+      ->allow_extra_args(false);
+  command.add_option("-o,--output", options.output, "file; - is stdout")->capture_default_str();
+  command.add_flag("--resume", options.resume, "go on with the file of a sweep that was ended");
+  command
+      .add_option("--jobs", options.jobs,
+                  "threads; default: one per core; under mpirun every process takes one point at "
+                  "a time instead")
+      ->check(CLI::Range(1, 1024));
+  add_config_options(command, options.subject);
+  command.callback(
+      [&program] { program.selected = [&program] { return run_sweep_here(program.sweep); }; });
+}
+
 void add_calibrate(Commands& program) {
   CLI::App& command =
       add_command(program, "calibrate", "costs from a measured timeline, as a config",
@@ -259,6 +316,7 @@ int run(int argc, const char* const* argv) {
   add_explain(program);
   add_render(program);
   add_diff(program);
+  add_sweep(program);
   add_calibrate(program);
   set_up_logging(program.colour);
   const int code = exit_code_of([&] {

@@ -30,7 +30,8 @@ TEST(NominalTime, IsThatOfTheKindAtTheStage) {
 // Nothing is saved at stage 0, 6 at stage 1, of which a pair of both has half.
 TEST(NominalTime, OfAPairIsTheirOverlap) {
   EXPECT_EQ(nominal_time(parse_slot("(1F0;1B1)OVERLAP_F_B"), costs), Time(26));
-  EXPECT_EQ(nominal_time(parse_slot("(0F0;1B1)OVERLAP_F_B"), costs), Time(2 + 25 - 3));
+  EXPECT_EQ(nominal_time(parse_slot("(1F0;0B1)OVERLAP_F_B"), costs), Time(7 + 8 - 3));
+  EXPECT_EQ(nominal_time(parse_slot("(0F0;1B1)OVERLAP_F_B"), costs), Time(25));  // its longer half
 }
 
 TEST(WithMeanStages, GivesEveryStageTheMeanTimes) {

@@ -13,15 +13,20 @@ function(dualpipe_mpi_test name)
   else()
     add_test(NAME ${name} COMMAND ${command})
   endif()
+  dualpipe_mpi_environment(${name})
+endfunction()
+
+# dualpipe_mpi_environment(<test>): what a test that starts mpirun, itself or in a script, needs.
+function(dualpipe_mpi_environment name)
   # Containers run as root, and lack the rights that Open MPI's single-copy mechanism needs. Its
   # leaks and races are not ours; to tell them apart takes whole stacks.
   set(environment
     OMPI_ALLOW_RUN_AS_ROOT=1
     OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
     OMPI_MCA_btl_vader_single_copy_mechanism=none
-    LSAN_OPTIONS=suppressions=${here}/lsan.supp:print_suppressions=0
+    LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/lsan.supp:print_suppressions=0
     ASAN_OPTIONS=fast_unwind_on_malloc=0
-    TSAN_OPTIONS=suppressions=${here}/tsan.supp
+    TSAN_OPTIONS=suppressions=${CMAKE_CURRENT_FUNCTION_LIST_DIR}/tsan.supp
   )
   set_tests_properties(${name} PROPERTIES
     ENVIRONMENT "${environment}" LABELS mpi TIMEOUT 60 PROCESSORS 2)
