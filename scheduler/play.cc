@@ -56,7 +56,10 @@ void Play::find_lanes() {
     const auto [lane, is_new] =
         lane_numbers.try_emplace({source, destination}, static_cast<std::int32_t>(lanes_.size()));
     if (is_new) {
-      lanes_.push_back({.source_queue = source, .destination_queue = destination});
+      lanes_.push_back({.source = channel.source,
+                        .destination = channel.destination,
+                        .source_queue = source,
+                        .destination_queue = destination});
     }
     lane_of_channel_.push_back(lane->second);
   }
@@ -74,6 +77,15 @@ void Play::number_transfers() {
     first += lane.count;
   }
   transfers_.resize(at(first));
+  if (program_.semantics().topology == Topology::channel) {
+    for (std::int32_t message = 0; message < first; ++message) {
+      Ends& ends = transfers_[at(message)];
+      ends.sent = message;
+      ends.received = message;
+      ends.lane = program_.message(message).channel;
+    }
+    return;
+  }
   sent_as_.resize(at(first), none);
   received_as_.resize(at(first), none);
   for (int rank = 0; rank < program_.pipeline().ranks(); ++rank) {
@@ -220,6 +232,10 @@ void Play::leave_queue(const Operation& operation) {
     queue.front = queue.started;
     if (queue.front < queue.entries.size()) {
       start_front(queue);
+    } else {
+      queue.entries.clear();
+      queue.front = 0;
+      queue.started = 0;
     }
   }
 }
@@ -257,7 +273,8 @@ bool Play::raise_buffering() {
 
 Play::Operation Play::operation_of(const Instruction& instruction) const {
   const bool is_send = instruction.kind == Kind::send || instruction.kind == Kind::await_sent;
-  return {(is_send ? sent_as_ : received_as_)[at(instruction.index)], is_send};
+  const std::vector<std::int32_t>& transfer_of = is_send ? sent_as_ : received_as_;
+  return {transfer_of.empty() ? instruction.index : transfer_of[at(instruction.index)], is_send};
 }
 
 const Play::Lane& Play::lane_of(std::int32_t transfer) const {
@@ -275,8 +292,8 @@ std::int32_t Play::message_of(const Operation& operation) const {
 }
 
 int Play::rank_of(const Operation& operation) const {
-  const Channel& channel = program_.channel_of(program_.message(message_of(operation)));
-  return operation.is_send ? channel.source : channel.destination;
+  const Lane& lane = lane_of(operation.transfer);
+  return operation.is_send ? lane.source : lane.destination;
 }
 
 int Play::peer_of(const Operation& operation) const {

@@ -50,7 +50,7 @@ class Play {
       Operation operation;
       std::int32_t group = 0;
     };
-    std::vector<Entry> entries;
+    std::vector<Entry> entries;  // since it was empty, so that they stay in the cache
     std::size_t front = 0;       // first entry of the group under way
     std::size_t started = 0;     // entries before this one have been started
     std::size_t unfinished = 0;  // operations of the group under way that are not done
@@ -93,6 +93,8 @@ class Play {
 
  private:
   struct Lane {
+    int source = 0;  // ranks
+    int destination = 0;
     std::int32_t first = 0;  // transfer
     std::int32_t count = 0;
     std::int32_t sends_done = 0;
@@ -134,8 +136,8 @@ class Play {
   std::vector<std::int32_t> lane_of_channel_;
   std::vector<Lane> lanes_;
   std::vector<Ends> transfers_;
-  std::vector<std::int32_t> sent_as_;      // [message]: transfer
-  std::vector<std::int32_t> received_as_;  // [message]: transfer
+  std::vector<std::int32_t> sent_as_;      // [message]: transfer; empty where a channel is a lane,
+  std::vector<std::int32_t> received_as_;  // and messages are numbered as transfers
   std::vector<Queue> queues_;
   std::vector<std::size_t> next_;                   // [rank]: instruction
   std::vector<bool> blocked_;                       // [rank]
