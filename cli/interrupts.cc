@@ -8,6 +8,8 @@
 namespace dualpipe {
 namespace {
 
+// NOLINTBEGIN(misc-include-cleaner): <csignal> has them, through headers that are not for inclusion
+
 // A signal's handler is given nothing but its number, so this is the one thing that cannot be
 // passed. To block the signals and ask for them would need no handler, but libraries start threads
 // of their own, which do not block them, before main().
@@ -29,6 +31,11 @@ void watch(int signal, struct sigaction& before) {
   }
 }
 
+void restore(int signal, const struct sigaction& before) {
+  CHECK(sigaction(signal, &before, nullptr) == 0);
+}
+// NOLINTEND(misc-include-cleaner)
+
 }  // namespace
 
 Interrupts::Interrupts() {
@@ -38,8 +45,8 @@ Interrupts::Interrupts() {
 }
 
 Interrupts::~Interrupts() {
-  CHECK(sigaction(SIGINT, &interrupt_before_, nullptr) == 0);
-  CHECK(sigaction(SIGTERM, &terminate_before_, nullptr) == 0);
+  restore(SIGINT, interrupt_before_);
+  restore(SIGTERM, terminate_before_);
 }
 
 bool Interrupts::requested() const {

@@ -1,6 +1,7 @@
 #include "cli/vary.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +10,7 @@
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -17,13 +19,12 @@
 #include "cli/config.h"
 #include "cli/config_keys.h"
 #include "costs/check.h"
-#include "costs/cost_model.h"
 #include "costs/error.h"
 
 namespace dualpipe {
 namespace {
 
-constexpr std::size_t values_max = 1'000'000;
+constexpr std::int64_t values_max = 1'000'000;  // of one range
 
 // Says where a text is wrong.
 struct Source {
@@ -110,14 +111,38 @@ std::optional<Decimal> parse_decimal(std::string_view text) {
   return read.ec == std::errc{} && read.ptr == end ? std::optional(decimal) : std::nullopt;
 }
 
-std::optional<std::int64_t> scaled(const Decimal& decimal, int decimals) {
-  std::int64_t value = decimal.value;
-  for (int missing = decimals - decimal.decimals; missing > 0; --missing) {
-    if (__builtin_mul_overflow(value, 10, &value)) {
+struct Range {
+  std::int64_t from = 0;
+  std::int64_t to = 0;
+  std::int64_t step = 0;
+  int decimals = 0;  // of all three
+};
+
+// Nothing for what is no number, or no range of at most values_max.
+std::optional<Range> parse_range(const std::array<std::string_view, 3>& texts) {
+  std::array<Decimal, 3> parts;
+  Range range;
+  for (std::size_t part = 0; part < texts.size(); ++part) {
+    const std::optional<Decimal> decimal = parse_decimal(texts.at(part));
+    if (!decimal) {
       return std::nullopt;
     }
+    parts.at(part) = *decimal;
+    range.decimals = std::max(range.decimals, decimal->decimals);
   }
-  return value;
+  for (Decimal& part : parts) {
+    for (; part.decimals < range.decimals; ++part.decimals) {
+      if (__builtin_mul_overflow(part.value, 10, &part.value)) {
+        return std::nullopt;
+      }
+    }
+  }
+  range.from = parts[0].value;
+  range.to = parts[1].value;
+  range.step = parts[2].value;
+  const bool is_range =
+      range.step > 0 && range.from <= range.to && (range.to - range.from) / range.step < values_max;
+  return is_range ? std::optional(range) : std::nullopt;
 }
 
 std::string written(std::int64_t value, int decimals) {
@@ -137,39 +162,23 @@ bool takes_ranges(const ConfigKey& key) {
 }
 
 std::vector<std::string> range_of(const Source& source, std::string_view text) {
-  const auto refuse = [&] {
+  const std::size_t first = text.find(':');
+  const std::size_t second = text.find(':', first + 1);
+  std::optional<Range> range;
+  if (second != std::string_view::npos) {
+    range = parse_range({text.substr(0, first), text.substr(first + 1, second - first - 1),
+                         text.substr(second + 1)});
+  }
+  if (!range) {
     source.refuse(
         fmt::format("expected a range from:to:step of numbers of 0 or more, with from <= "
                     "to, a step above 0 and at most {} values; found '{}'; write for "
                     "example 16:128:16",
                     values_max, text));
-  };
-  const std::size_t first = text.find(':');
-  const std::size_t second = text.find(':', first + 1);
-  if (second == std::string_view::npos) {
-    refuse();
-  }
-  const std::array<std::optional<Decimal>, 3> parts{
-      parse_decimal(text.substr(0, first)),
-      parse_decimal(text.substr(first + 1, second - first - 1)),
-      parse_decimal(text.substr(second + 1))};
-  int decimals = 0;
-  for (const std::optional<Decimal>& part : parts) {
-    if (!part) {
-      refuse();
-    }
-    decimals = std::max(decimals, part->decimals);
-  }
-  const std::optional<std::int64_t> from = scaled(*parts[0], decimals);
-  const std::optional<std::int64_t> to = scaled(*parts[1], decimals);
-  const std::optional<std::int64_t> step = scaled(*parts[2], decimals);
-  if (!from || !to || !step || *step == 0 || *from > *to ||
-      (*to - *from) / *step >= static_cast<std::int64_t>(values_max)) {
-    refuse();
   }
   std::vector<std::string> values;
-  for (std::int64_t value = *from; value <= *to; value += *step) {
-    values.push_back(written(value, decimals));
+  for (std::int64_t value = range->from; value <= range->to; value += range->step) {
+    values.push_back(written(value, range->decimals));
   }
   return values;
 }

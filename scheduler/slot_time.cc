@@ -10,7 +10,7 @@
 
 namespace dualpipe {
 
-Time nominal_time(const Slot& slot, const CostModel& costs) {
+Time slot_time(const Slot& slot, const CostModel& costs) {
   const auto stage_of = [&](const Op& op) -> const StageCosts& {
     return costs.stages[static_cast<std::size_t>(op.stage)];
   };

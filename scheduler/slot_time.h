@@ -8,7 +8,7 @@
 namespace dualpipe {
 
 // Requires: costs.stages has an entry for the stage of every op of the slot.
-[[nodiscard]] Time nominal_time(const Slot& slot, const CostModel& costs);
+[[nodiscard]] Time slot_time(const Slot& slot, const CostModel& costs);
 
 // Every stage's times replaced by their mean over the stages, rounded down to a nanosecond; the
 // rest as it is. Requires: at least one stage.

@@ -13,7 +13,6 @@
 #include "costs/check.h"
 #include "costs/cost_model.h"
 #include "scheduler/generate.h"
-#include "scheduler/pipeline.h"
 #include "scheduler/slot_time.h"
 
 namespace dualpipe {

@@ -15,6 +15,7 @@
 #include "scheduler/pipeline.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
+#include "scheduler/slot_time.h"
 #include "sim/random.h"
 
 namespace dualpipe {
@@ -97,25 +98,6 @@ std::vector<std::size_t> first_slots(const Program& program) {
     first.push_back(first.back() + program.slots(rank).size());
   }
   return first;
-}
-
-Time slot_time(const Slot& slot, const CostModel& costs) {
-  const Op& op = slot.front();
-  const StageCosts& stage = costs.stages[at(op.stage)];
-  if (slot.is_pair()) {
-    return overlapped_time(stage, costs.stages[at(slot.back().stage)]);
-  }
-  switch (op.kind) {
-    case OpKind::forward:
-      return stage.forward;
-    case OpKind::backward:
-      return stage.backward();
-    case OpKind::backward_input:
-      return stage.backward_input;
-    case OpKind::backward_weight:
-      return stage.backward_weight;
-  }
-  return Time{};
 }
 
 StepDurations nominal_durations(const Program& program, const CostModel& costs) {

@@ -24,9 +24,6 @@ struct StepDurations {
 // [rank]: where its slots begin in StepDurations::slots; and at the end, how many there are.
 [[nodiscard]] std::vector<std::size_t> first_slots(const Program& program);
 
-// Requires: costs of the slot's stages.
-[[nodiscard]] Time slot_time(const Slot& slot, const CostModel& costs);
-
 // Requires: costs.stages has one entry per stage.
 [[nodiscard]] StepDurations nominal_durations(const Program& program, const CostModel& costs);
 

@@ -7,6 +7,7 @@
 
 #include "costs/cost_model.h"
 #include "scheduler/program.h"
+#include "sim/durations.h"
 #include "sim/simulate.h"
 #include "trace/timeline.h"
 
@@ -71,14 +72,26 @@ void shorten_part(Sensitivity::Of of, int index, CostModel& costs) {
 }
 
 Time step_time(const Program& program, const CostModel& costs) {
-  return makespan(simulate(program, costs, {.transfers = false}));
+  return makespan(simulate(program, costs, SimulationOptions{.transfers = false}));
+}
+
+// A stage may be on two ranks, so that no cost model says what one rank alone would gain.
+Time step_time_with_faster(int rank, const Program& program, const CostModel& costs) {
+  StepDurations durations = nominal_durations(program, costs);
+  const std::vector<std::size_t> first = first_slots(program);
+  const std::size_t own = static_cast<std::size_t>(rank);
+  for (std::size_t slot = first[own]; slot < first[own + 1]; ++slot) {
+    shorten(durations.slots[slot]);
+  }
+  return makespan(simulate(program, costs, durations, {.transfers = false}));
 }
 
 }  // namespace
 
 std::string_view to_string(Sensitivity::Of of) {
-  constexpr std::array<std::string_view, 7> names{
-      "forward", "backward_input", "backward_weight", "overlapped", "transfer", "tail", "stage"};
+  constexpr std::array<std::string_view, 8> names{
+      "forward",  "backward_input", "backward_weight", "overlapped",
+      "transfer", "tail",           "stage",           "rank"};
   return names[static_cast<std::size_t>(of)];
 }
 
@@ -92,11 +105,18 @@ std::vector<Sensitivity> sensitivities(const Program& program, const CostModel& 
   for (int stage = 0; stage < program.pipeline().stages(); ++stage) {
     rows.push_back({.of = Of::stage, .index = stage});
   }
+  for (int rank = 0; rank < program.pipeline().ranks(); ++rank) {
+    rows.push_back({.of = Of::rank, .index = rank});
+  }
   const Time whole = step_time(program, costs);
   for (Sensitivity& row : rows) {
-    CostModel shorter = costs;
-    shorten_part(row.of, row.index, shorter);
-    row.saved = whole - step_time(program, shorter);
+    if (row.of == Of::rank) {
+      row.saved = whole - step_time_with_faster(row.index, program, costs);
+    } else {
+      CostModel shorter = costs;
+      shorten_part(row.of, row.index, shorter);
+      row.saved = whole - step_time(program, shorter);
+    }
     row.elasticity = whole == Time{} ? 0.0
                                      : percent * static_cast<double>(row.saved.count()) /
                                            static_cast<double>(whole.count());

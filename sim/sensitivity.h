@@ -21,9 +21,10 @@ struct Sensitivity {
     transfer,
     tail,   // what follows the last slots: reductions, gradient norm, optimizer, gathering
     stage,  // all that it computes, on every rank that has it
+    rank,   // all of its slots
   };
   Of of = Of::forward;
-  int index = -1;           // of the stage
+  int index = -1;           // of the stage or rank
   Time saved{};             // of the step time
   double elasticity = 0.0;  // the step time's relative change over that of the part: 1 where it is
                             // all on the critical path, 0 where it hides behind others
@@ -33,7 +34,7 @@ struct Sensitivity {
 
 [[nodiscard]] std::string_view to_string(Sensitivity::Of of);
 
-// The six kinds in the order above, then every stage. Exact: the step is
+// The six kinds in the order above, then every stage, then every rank. Exact: the step is
 // simulated again for each. A per cent is rounded to a nanosecond, so that costs below 100 ns say
 // little. Requires: costs.stages has one entry per stage.
 [[nodiscard]] std::vector<Sensitivity> sensitivities(const Program& program,

@@ -11,6 +11,7 @@
 #include "scheduler/memory.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
+#include "scheduler/slot_time.h"
 #include "sim/durations.h"
 #include "sim/tail.h"
 #include "trace/timeline.h"

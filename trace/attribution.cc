@@ -1,9 +1,7 @@
 #include "trace/attribution.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
-#include <cstdint>
 #include <vector>
 
 #include "costs/check.h"
@@ -88,9 +86,9 @@ class Attribution {
     Time left = piece.duration();
     switch (piece.kind) {
       case Piece::Kind::slot: {
-        const Time nominal = nominal_time(span.slot, costs_);
+        const Time nominal = slot_time(span.slot, costs_);
         causes.jitter += take(left, piece.whole - nominal);
-        causes.imbalance += take(left, nominal - nominal_time(span.slot, mean_costs_));
+        causes.imbalance += take(left, nominal - slot_time(span.slot, mean_costs_));
         computing += left;
         break;
       }

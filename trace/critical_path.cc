@@ -148,6 +148,14 @@ RankSlot Chains::slot_ending_at(int rank, Time time) const {
   return {.rank = rank, .slot = static_cast<int>(std::prev(after) - spans.begin())};
 }
 
+// What a transfer waited for: the slot that wrote it; or, where its receiver came later, the slot
+// there.
+RankSlot Chains::sent_after(const Transfer& transfer, const RankSlot& writer) const {
+  const bool waited = transfer.begin > span_of(writer).end && transfer.begin < transfer.end;
+  const RankSlot receiver = waited ? slot_ending_at(transfer.destination, transfer.begin) : nowhere;
+  return receiver == nowhere ? writer : receiver;
+}
+
 // Follows the chain back from the begin of `slot` to `from`. Every turn takes one holder; a piece
 // that the clocks of two ranks make overlap the one after it is cut.
 void Chains::follow(RankSlot slot, Tie tie, Time from, std::vector<Piece>& pieces) const {
@@ -174,14 +182,9 @@ void Chains::follow(RankSlot slot, Tie tie, Time from, std::vector<Piece>& piece
     if (holder.kind == Holder::Kind::slot) {
       slot = {.rank = slot.rank, .slot = static_cast<int>(holder.index)};
     } else if (holder.kind == Holder::Kind::transfer) {
-      // It waits from the end of the slot that wrote it; or, where its receiver came later, for the
-      // slot there.
       const Transfer& transfer = timeline_.transfers[holder.index];
       const RankSlot writer = writers_[place_of(transfer.value)];
-      const bool waited = transfer.begin > span_of(writer).end && transfer.begin < transfer.end;
-      const RankSlot receiver =
-          waited ? slot_ending_at(transfer.destination, transfer.begin) : nowhere;
-      slot = receiver == nowhere ? writer : receiver;
+      slot = sent_after(transfer, writer);
       add({.kind = Piece::Kind::transfer,
            .slot = writer,
            .destination = transfer.destination,

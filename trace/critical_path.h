@@ -79,6 +79,7 @@ class Chains {
   [[nodiscard]] Holder holder_of(const RankSlot& slot, Tie tie) const;
   [[nodiscard]] Holder blocking_transfer(const RankSlot& slot) const;
   [[nodiscard]] RankSlot slot_ending_at(int rank, Time time) const;
+  [[nodiscard]] RankSlot sent_after(const Transfer& transfer, const RankSlot& writer) const;
   [[nodiscard]] Piece ended_by(Time time, int rank) const;
   [[nodiscard]] std::vector<Piece> chain_of(RankSlot slot, Tie tie) const;
   void follow(RankSlot slot, Tie tie, Time from, std::vector<Piece>& pieces) const;

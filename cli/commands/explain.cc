@@ -5,11 +5,11 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -27,7 +27,6 @@
 #include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/generate.h"
-#include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
 #include "scheduler/program.h"
@@ -39,7 +38,6 @@
 #include "trace/attribution.h"
 #include "trace/calibrate.h"
 #include "trace/critical_path.h"
-#include "trace/metrics.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -239,9 +237,9 @@ std::string path_table(const Explanation& explanation) {
   return format_table(columns, rows);
 }
 
-// All kinds that change anything, but only those stages that matter most.
+// All kinds that change anything, but only those stages and ranks that matter most.
 std::string sensitivity_table(const Explanation& explanation) {
-  constexpr std::size_t most = 8;
+  constexpr std::ptrdiff_t most = 5;  // of either
   std::vector<Sensitivity> shown;
   std::vector<Sensitivity> places;
   for (const Sensitivity& row : explanation.sensitivity) {
@@ -249,9 +247,14 @@ std::string sensitivity_table(const Explanation& explanation) {
       (row.index < 0 ? shown : places).push_back(row);
     }
   }
-  std::ranges::stable_sort(places, std::ranges::greater{}, &Sensitivity::saved);
-  places.resize(std::min(places.size(), most));
-  shown.insert(shown.end(), places.begin(), places.end());
+  std::ranges::sort(
+      places, {}, [](const Sensitivity& row) { return std::tuple(row.of, -row.saved, row.index); });
+  for (const Sensitivity& row : places) {
+    const auto same = [&](const Sensitivity& one) { return one.index >= 0 && one.of == row.of; };
+    if (std::ranges::count_if(shown, same) < most) {
+      shown.push_back(row);
+    }
+  }
   std::vector<std::vector<std::string>> rows;
   for (const Sensitivity& row : shown) {
     const std::string name = words_of(to_string(row.of));

@@ -19,19 +19,19 @@ const CostModel costs{.stages = {{.forward = Time(2),
                                   .overlapped = Time(26)}},
                       .p2p = Time(4)};
 
-TEST(NominalTime, IsThatOfTheKindAtTheStage) {
-  EXPECT_EQ(nominal_time(parse_slot("0F9"), costs), Time(2));
-  EXPECT_EQ(nominal_time(parse_slot("1F0"), costs), Time(7));
-  EXPECT_EQ(nominal_time(parse_slot("0I1"), costs), Time(3));
-  EXPECT_EQ(nominal_time(parse_slot("1W1"), costs), Time(14));
-  EXPECT_EQ(nominal_time(parse_slot("1B1"), costs), Time(25));
+TEST(SlotTime, IsThatOfTheKindAtTheStage) {
+  EXPECT_EQ(slot_time(parse_slot("0F9"), costs), Time(2));
+  EXPECT_EQ(slot_time(parse_slot("1F0"), costs), Time(7));
+  EXPECT_EQ(slot_time(parse_slot("0I1"), costs), Time(3));
+  EXPECT_EQ(slot_time(parse_slot("1W1"), costs), Time(14));
+  EXPECT_EQ(slot_time(parse_slot("1B1"), costs), Time(25));
 }
 
 // Nothing is saved at stage 0, 6 at stage 1, of which a pair of both has half.
-TEST(NominalTime, OfAPairIsTheirOverlap) {
-  EXPECT_EQ(nominal_time(parse_slot("(1F0;1B1)OVERLAP_F_B"), costs), Time(26));
-  EXPECT_EQ(nominal_time(parse_slot("(1F0;0B1)OVERLAP_F_B"), costs), Time(7 + 8 - 3));
-  EXPECT_EQ(nominal_time(parse_slot("(0F0;1B1)OVERLAP_F_B"), costs), Time(25));  // its longer half
+TEST(SlotTime, OfAPairIsTheirOverlap) {
+  EXPECT_EQ(slot_time(parse_slot("(1F0;1B1)OVERLAP_F_B"), costs), Time(26));
+  EXPECT_EQ(slot_time(parse_slot("(1F0;0B1)OVERLAP_F_B"), costs), Time(7 + 8 - 3));
+  EXPECT_EQ(slot_time(parse_slot("(0F0;1B1)OVERLAP_F_B"), costs), Time(25));  // its longer half
 }
 
 TEST(WithMeanStages, GivesEveryStageTheMeanTimes) {
