@@ -34,14 +34,8 @@ double ring_seconds(const HardwareConfig& hardware, GpuGroup group, double bytes
   return steps(in_node, true, bytes) + steps(nodes, false, bytes / in_node);
 }
 
-double dispatched_value_bytes(const ParallelConfig& parallel) {
-  constexpr double scale_bytes = 4.0;
-  constexpr double values_per_scale = 128.0;
-  return parallel.dispatch_type == "fp8" ? 1.0 + scale_bytes / values_per_scale : 2.0;
-}
-
 double expert_exchange_bytes(const ModelConfig& model, const ParallelConfig& parallel,
-                             const HardwareConfig& hardware, double value_bytes) {
+                             const HardwareConfig& hardware, double bytes_per_value) {
   if (model.experts == 0 || parallel.expert == 1) {
     return 0.0;
   }
@@ -53,12 +47,12 @@ double expert_exchange_bytes(const ModelConfig& model, const ParallelConfig& par
     places = parallel.expert_nodes == 0 ? nodes : std::min(nodes, parallel.expert_nodes);
   }
   const int copies = std::min(model.experts_per_token, places);
-  return parallel.tokens() / parallel.tensor * copies * model.hidden * value_bytes;
+  return parallel.tokens() / parallel.tensor * copies * model.hidden * bytes_per_value;
 }
 
 double expert_exchange_seconds(const ModelConfig& model, const ParallelConfig& parallel,
-                               const HardwareConfig& hardware, double value_bytes) {
-  const double bytes = expert_exchange_bytes(model, parallel, hardware, value_bytes);
+                               const HardwareConfig& hardware, double bytes_per_value) {
+  const double bytes = expert_exchange_bytes(model, parallel, hardware, bytes_per_value);
   if (bytes == 0.0) {
     return 0.0;
   }

@@ -35,21 +35,18 @@ struct MessageTime {
 // GPU sends its node's share of the bytes to the other nodes. An all-reduce is one of each.
 [[nodiscard]] double ring_seconds(const HardwareConfig& hardware, GpuGroup group, double bytes);
 
-// Bytes of one value of a token that goes to experts: bf16; or fp8 with an fp32 scale for every 128
-// values (DeepSeek-V3, section 3.3.2).
-[[nodiscard]] double dispatched_value_bytes(const ParallelConfig& parallel);
-
 // Tokens to their routed experts, or back: how much a GPU sends if every expert has as much to do.
 // A token goes once to every node that has one of its experts, and once to every GPU where the
 // group is in one node: tokens * min(k, nodes) * hidden * bytes of a value, as DeepSeek-V3's
 // section 3.2.2 limits it. That some of them stay where they are is not taken off.
 [[nodiscard]] double expert_exchange_bytes(const ModelConfig& model, const ParallelConfig& parallel,
-                                           const HardwareConfig& hardware, double value_bytes);
+                                           const HardwareConfig& hardware, double bytes_per_value);
 
 // The same in time, on the GPU that has most to send (expert_imbalance). 0 where there is no one to
 // send to.
 [[nodiscard]] double expert_exchange_seconds(const ModelConfig& model,
                                              const ParallelConfig& parallel,
-                                             const HardwareConfig& hardware, double value_bytes);
+                                             const HardwareConfig& hardware,
+                                             double bytes_per_value);
 
 }  // namespace dualpipe

@@ -110,8 +110,12 @@ constexpr std::array<BytesKey, 6> bytes_keys{{
     {"optimizer_bytes", &CostConfig::optimizer_bytes, &StageBytes::optimizer},
 }};
 
+// Which of the config's values count: all of them, defaults too, or those that somebody has set.
+enum class Values : std::uint8_t { all, set };
+
 // Everything but the stages.
-CostModel transfers_of(const CostConfig& config, const Scale& time) {
+void resolve_transfers(const CostConfig& config, Values which, const Scale& time,
+                       CostModel& costs) {
   const auto part = [&](std::string_view key, double value, double whole) {
     if (value > whole) {
       refuse("", key,
@@ -119,31 +123,79 @@ CostModel transfers_of(const CostConfig& config, const Scale& time) {
     }
     return Time(time.apply(value, "", key));
   };
-  const double in_node = config.p2p_in_node.value_or(config.p2p);
-  CostModel costs;
-  costs.p2p = Time(time.apply(config.p2p, "", "p2p"));
-  costs.p2p_latency = part("p2p_latency", config.p2p_latency.value_or(config.p2p), config.p2p);
-  costs.p2p_in_node = Time(time.apply(in_node, "", "p2p_in_node"));
-  costs.p2p_in_node_latency =
-      part("p2p_in_node_latency", config.p2p_in_node_latency.value_or(in_node), in_node);
-  if (config.ranks_per_node < 1) {
-    refuse("", "ranks_per_node",
-           fmt::format("expected at least 1, found {}", config.ranks_per_node));
+  if (which == Values::all || config.p2p) {
+    const double p2p = config.p2p.value_or(0.0);
+    costs.p2p = Time(time.apply(p2p, "", "p2p"));
+    costs.p2p_latency = part("p2p_latency", config.p2p_latency.value_or(p2p), p2p);
   }
-  costs.ranks_per_node = config.ranks_per_node;
-  costs.gradient_norm = Time(time.apply(config.gradient_norm, "", "gradient_norm"));
+  if (which == Values::all || config.p2p || config.p2p_in_node) {
+    const double in_node = config.p2p_in_node.value_or(config.p2p.value_or(0.0));
+    costs.p2p_in_node = Time(time.apply(in_node, "", "p2p_in_node"));
+    costs.p2p_in_node_latency =
+        part("p2p_in_node_latency", config.p2p_in_node_latency.value_or(in_node), in_node);
+  }
+  if (config.ranks_per_node < 0) {
+    refuse("", "ranks_per_node",
+           fmt::format("expected at least 0, found {}", config.ranks_per_node));
+  }
+  if (config.ranks_per_node > 0) {
+    costs.ranks_per_node = config.ranks_per_node;
+  }
+  if (config.gradient_norm) {
+    costs.gradient_norm = Time(time.apply(*config.gradient_norm, "", "gradient_norm"));
+  }
   costs.post_validation = config.post_validation;
-  return costs;
 }
 
-// Only the last stage has logits, so one number is its own.
-void resolve_logits(const CostConfig& config, CostModel& costs) {
-  const PerStage logits{config.logits_bytes, "logits_bytes", {1.0, bytes_max}};
+struct Scales {
+  Scale transfers;
+  Scale times;  // of ops, as all below but `whole`: they may be of a rank's share of the model
+  Scale bytes;
+  Scale whole{1.0, bytes_max};
+};
+
+Scales scales_of(const CostConfig& config, int ranks, int stages) {
+  if (config.per != "rank" && config.per != "stage") {
+    refuse("", "per", "expected \"rank\" or \"stage\", found \"" + config.per + "\"");
+  }
+  const double share = config.per == "rank" ? static_cast<double>(ranks) / stages : 1.0;
+  const double unit = nanoseconds_per(config.unit);
+  return {.transfers = {unit, time_max},
+          .times = {unit * share, time_max},
+          .bytes = {share, bytes_max}};
+}
+
+// All but the overlapped times.
+void resolve_stages(const CostConfig& config, Values which, const Scales& scales,
+                    CostModel& costs) {
+  const auto counts = [&](const CostValue& value) {
+    return which == Values::all || !value.where.empty();
+  };
+  const int stages = static_cast<int>(costs.stages.size());
+  for (const TimeKey& key : time_keys) {
+    const PerStage values{config.*key.value, key.name, scales.times};
+    values.check(stages);
+    for (int stage = 0; stage < stages && counts(values.value); ++stage) {
+      key.field(costs.stages[static_cast<std::size_t>(stage)]) = Time(values.at(stage));
+    }
+  }
+  for (const BytesKey& key : bytes_keys) {
+    const PerStage values{config.*key.value, key.name,
+                          key.is_divided ? scales.bytes : scales.whole};
+    values.check(stages);
+    for (int stage = 0; stage < stages && counts(values.value); ++stage) {
+      costs.stages[static_cast<std::size_t>(stage)].bytes.*key.field = values.at(stage);
+    }
+  }
+  // Only the last stage has logits, so one number is its own.
+  const PerStage logits{config.logits_bytes, "logits_bytes", scales.whole};
   logits.check(1);
-  costs.stages.back().bytes.logits = logits.at(0);
+  if (counts(config.logits_bytes)) {
+    costs.stages.back().bytes.logits = logits.at(0);
+  }
 }
 
-// Requires: the halves of every stage.
+// Requires: the halves of every stage; `overlapped` as it is without the config's.
 void resolve_overlapped(const CostConfig& config, const Scale& time, CostModel& costs) {
   const CostValue value = config.overlapped.value_or(0.0);
   const PerStage overlapped{value, "overlapped", time};
@@ -152,8 +204,9 @@ void resolve_overlapped(const CostConfig& config, const Scale& time, CostModel& 
   for (StageCosts& stage : costs.stages) {
     const Time longer = std::max(stage.forward, stage.backward());
     const Time rounding{2};
-    stage.overlapped =
-        config.overlapped ? Time(overlapped.at(number)) : stage.forward + stage.backward();
+    if (config.overlapped) {
+      stage.overlapped = Time(overlapped.at(number));
+    }
     if (stage.overlapped + rounding < longer) {
       refuse(value.where, "overlapped",
              fmt::format("stage {}: a forward overlapped with a backward takes at least the longer "
@@ -178,30 +231,37 @@ Time overlapped_time(const StageCosts& forward_stage, const StageCosts& backward
 
 CostModel resolve_costs(const CostConfig& config, int ranks, int stages) {
   CHECK(ranks > 0 && stages > 0);
-  if (config.per != "rank" && config.per != "stage") {
-    refuse("", "per", "expected \"rank\" or \"stage\", found \"" + config.per + "\"");
-  }
-  const double share = config.per == "rank" ? static_cast<double>(ranks) / stages : 1.0;
-  const double unit = nanoseconds_per(config.unit);
-  CostModel costs = transfers_of(config, {.factor = unit, .largest = time_max});
+  CostModel costs;
   costs.stages.resize(static_cast<std::size_t>(stages));
-  for (const TimeKey& key : time_keys) {
-    const PerStage values{config.*key.value, key.name, {unit * share, time_max}};
-    values.check(stages);
-    for (int stage = 0; stage < stages; ++stage) {
-      key.field(costs.stages[static_cast<std::size_t>(stage)]) = Time(values.at(stage));
-    }
+  const Scales scales = scales_of(config, ranks, stages);
+  resolve_transfers(config, Values::all, scales.transfers, costs);
+  resolve_stages(config, Values::all, scales, costs);
+  for (StageCosts& stage : costs.stages) {
+    stage.overlapped = stage.forward + stage.backward();
   }
-  for (const BytesKey& key : bytes_keys) {
-    const PerStage values{config.*key.value, key.name, {key.is_divided ? share : 1.0, bytes_max}};
-    values.check(stages);
-    for (int stage = 0; stage < stages; ++stage) {
-      costs.stages[static_cast<std::size_t>(stage)].bytes.*key.field = values.at(stage);
-    }
-  }
-  resolve_logits(config, costs);
-  resolve_overlapped(config, {unit * share, time_max}, costs);
+  resolve_overlapped(config, scales.times, costs);
   return costs;
+}
+
+CostModel override_costs(CostModel derived, const CostConfig& config, int ranks) {
+  CHECK(ranks > 0 && !derived.stages.empty());
+  const Scales scales = scales_of(config, ranks, static_cast<int>(derived.stages.size()));
+  const std::vector<StageCosts> before = derived.stages;
+  resolve_transfers(config, Values::set, scales.transfers, derived);
+  resolve_stages(config, Values::set, scales, derived);
+  for (std::size_t stage = 0; stage < before.size(); ++stage) {
+    const Time sum = before[stage].forward + before[stage].backward();
+    StageCosts& after = derived.stages[stage];
+    const Time new_sum = after.forward + after.backward();
+    if (sum != new_sum && sum != Time{}) {
+      const double ratio =
+          static_cast<double>(before[stage].overlapped.count()) / static_cast<double>(sum.count());
+      after.overlapped = std::max({Time(std::llround(ratio * static_cast<double>(new_sum.count()))),
+                                   after.forward, after.backward()});
+    }
+  }
+  resolve_overlapped(config, scales.times, derived);
+  return derived;
 }
 
 void require_step_fits(const CostModel& costs, int microbatches) {

@@ -127,11 +127,11 @@ struct CostConfig {
   std::optional<CostValue> overlapped;  // default: forward + backward_input + backward_weight
   // Transfers, the logits and the boundary's bytes are never divided: a boundary is as wide at any
   // depth. The bytes of the others are scaled like the times.
-  double p2p = 0.0;
+  std::optional<double> p2p;          // default: 0
   std::optional<double> p2p_latency;  // how much of p2p is latency; default: all of it
   std::optional<double> p2p_in_node;  // default: p2p
   std::optional<double> p2p_in_node_latency;
-  int ranks_per_node = 1;
+  int ranks_per_node = 0;  // default: 1
   CostValue activation_bytes = 0.0;
   CostValue weight_operand_bytes = 0.0;
   CostValue logits_bytes = 0.0;  // of the last stage: one number
@@ -144,7 +144,7 @@ struct CostConfig {
   CostValue gradient_reduce = 0.0;
   CostValue optimizer = 0.0;
   CostValue parameter_gather = 0.0;
-  double gradient_norm = 0.0;
+  std::optional<double> gradient_norm;  // default: 0
   bool post_validation = false;
 
   bool operator==(const CostConfig&) const = default;
@@ -155,6 +155,11 @@ struct CostConfig {
 // of nanoseconds holds for a whole step, or an overlapped time shorter than the longer of its
 // halves.
 [[nodiscard]] CostModel resolve_costs(const CostConfig& config, int ranks, int stages);
+
+// `derived`, and in it whatever the config sets: a value that is read from somewhere (where), or an
+// optional one that is there. A stage's overlapped time, where it is not set but its halves are,
+// keeps its ratio to their sum. Throws as above.
+[[nodiscard]] CostModel override_costs(CostModel derived, const CostConfig& config, int ranks);
 
 // Throws Error (usage) where the times or bytes of a step with so many microbatches, all added up,
 // are more than 64 bits hold.

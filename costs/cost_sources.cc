@@ -132,19 +132,19 @@ class Sources {
                     hardware().node_latency_us, costs.ranks_per_node));
     add("gradient_norm", costs.gradient_norm,
         fmt::format("one number up and down a tree of {} GPUs", derived_.gpus));
-    add_exchange("dispatch", dispatched_value_bytes(parallel()));
+    add_exchange("dispatch", value_bytes(parallel().dispatch_type));
     add_exchange("combine", 2.0);
   }
 
-  void add_exchange(const std::string& quantity, double value_bytes) {
-    const double bytes = expert_exchange_bytes(model(), parallel(), hardware(), value_bytes);
+  void add_exchange(const std::string& quantity, double bytes_per_value) {
+    const double bytes = expert_exchange_bytes(model(), parallel(), hardware(), bytes_per_value);
     if (bytes > 0.0) {
       const double token_bytes = parallel().tokens() / parallel().tensor * model().hidden;
       add(quantity, bytes / 1e6, "MB",
           fmt::format("{:g} tokens x {} values x {:g} bytes x {:g} nodes or GPUs; the busiest GPU "
                       "sends {:g} times that",
-                      parallel().tokens() / parallel().tensor, model().hidden, value_bytes,
-                      bytes / token_bytes / value_bytes, parallel().expert_imbalance));
+                      parallel().tokens() / parallel().tensor, model().hidden, bytes_per_value,
+                      bytes / token_bytes / bytes_per_value, parallel().expert_imbalance));
     }
   }
 
@@ -213,8 +213,9 @@ class Sources {
     const std::string each =
         fmt::format("of {:g} tokens / tensor {}", parallel().tokens(), parallel().tensor);
     add("activation_bytes", megabytes(bytes.activation), "MB",
-        fmt::format("what the layers keep {}, recompute \"{}\", {} flash attention", each,
-                    parallel().recompute, parallel().flash_attention ? "with" : "without"));
+        fmt::format("what the layers keep {} in {}, recompute \"{}\", {} flash attention", each,
+                    parallel().activation_type, parallel().recompute,
+                    parallel().flash_attention ? "with" : "without"));
     add("weight_operand_bytes", megabytes(bytes.weight_operands), "MB",
         fmt::format("inputs and output gradients of all matrices {}", each));
     add("logits_bytes", megabytes(bytes.logits), "MB", fmt::format("fp32 logits {}", each));

@@ -95,17 +95,15 @@ class StageBuilder {
     for (int module = 0; module < layout_.mtp_layers; ++module) {
       const LayerKind kind = kind_of(model.layers - 1);
       add_layer(kind, recompute.back());
-      held_ += mtp_block(model);
+      held_ += mtp_block(model, layer_training(parallel(), recompute.back()));
       pieces_.push_back(mtp_times(setup_, kind, recompute.back()));
       pieces_.push_back(head_times(setup_));
     }
   }
 
   void add_layer(LayerKind kind, Recompute recompute) {
-    const LayerBlocks blocks = layer_blocks(setup_.model, kind,
-                                            {.sequence = parallel().sequence,
-                                             .flash_attention = parallel().flash_attention,
-                                             .recompute = recompute});
+    const LayerBlocks blocks =
+        layer_blocks(setup_.model, kind, layer_training(parallel(), recompute));
     held_ += blocks.total();
     working_bytes_ = std::max(working_bytes_, blocks.working_bytes);
   }

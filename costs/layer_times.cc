@@ -121,13 +121,13 @@ LayerTimes times_of(const TrainingSetup& setup, const LayerBlocks& blocks, Layer
   const GpuWork attention(setup, blocks.attention, tflops);
   const GpuWork mlp(setup, blocks.mlp, tflops);
   const double slices = 2.0 * sequence_exchange(setup);  // out of one block and into the next
-  const auto experts = [&](double value_bytes) {
-    return kind == LayerKind::moe
-               ? expert_exchange_seconds(setup.model, setup.parallel, setup.hardware, value_bytes)
-               : 0.0;
+  const auto experts = [&](double bytes_per_value) {
+    return kind == LayerKind::moe ? expert_exchange_seconds(setup.model, setup.parallel,
+                                                            setup.hardware, bytes_per_value)
+                                  : 0.0;
   };
   // A gradient goes to the experts as a token does, and comes back as an expert's output does.
-  const double there = slices + experts(dispatched_value_bytes(setup.parallel));
+  const double there = slices + experts(value_bytes(setup.parallel.dispatch_type));
   const double back = slices + experts(bf16_bytes);
   const double again = recompute == Recompute::full ? there : 0.0;
   return {
@@ -141,13 +141,6 @@ LayerTimes times_of(const TrainingSetup& setup, const LayerBlocks& blocks, Layer
       .dispatch_backward = whole_time(back, "dispatch, backward"),
       .attention_input = whole_time(attention.backward_input(), "attention, input gradient"),
       .attention_weight = whole_time(attention.backward_weight(), "attention, weight gradient")};
-}
-
-LayerBlocks blocks_of(const TrainingSetup& setup, LayerKind kind, Recompute recompute) {
-  return layer_blocks(setup.model, kind,
-                      {.sequence = setup.parallel.sequence,
-                       .flash_attention = setup.parallel.flash_attention,
-                       .recompute = recompute});
 }
 
 }  // namespace
@@ -165,7 +158,8 @@ Time whole_time(double seconds, const char* what) {
 }
 
 LayerTimes decoder_layer_times(const TrainingSetup& setup, LayerKind kind, Recompute recompute) {
-  return times_of(setup, blocks_of(setup, kind, recompute), kind, recompute);
+  const LayerTraining training = layer_training(setup.parallel, recompute);
+  return times_of(setup, layer_blocks(setup.model, kind, training), kind, recompute);
 }
 
 LayerTimes head_times(const TrainingSetup& setup) {
@@ -177,8 +171,9 @@ LayerTimes head_times(const TrainingSetup& setup) {
 }
 
 LayerTimes mtp_times(const TrainingSetup& setup, LayerKind kind, Recompute recompute) {
-  LayerBlocks blocks = blocks_of(setup, kind, recompute);
-  blocks.attention += mtp_block(setup.model);
+  const LayerTraining training = layer_training(setup.parallel, recompute);
+  LayerBlocks blocks = layer_blocks(setup.model, kind, training);
+  blocks.attention += mtp_block(setup.model, training);
   return times_of(setup, blocks, kind, recompute);
 }
 

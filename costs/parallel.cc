@@ -64,6 +64,12 @@ void require_divides(std::string_view key, int slices, std::string_view what, in
 
 }  // namespace
 
+double value_bytes(std::string_view number_type) {
+  constexpr double scale_bytes = 4.0;
+  constexpr double values_per_scale = 128.0;
+  return number_type == "fp8" ? 1.0 + scale_bytes / values_per_scale : 2.0;
+}
+
 std::vector<Recompute> recompute_of_layers(const ParallelConfig& parallel, int layers) {
   std::vector<Recompute> result;
   std::string_view rest = parallel.recompute;
@@ -97,6 +103,7 @@ void require_parallel(const ParallelConfig& parallel, const ModelConfig& model) 
   check.whole("expert_nodes", parallel.expert_nodes, {.least = 0, .largest = 100'000});
   check.number("expert_imbalance", parallel.expert_imbalance, {.least = 1.0, .largest = 1000.0});
   check.word("dispatch_type", parallel.dispatch_type, number_types);
+  check.word("activation_type", parallel.activation_type, number_types);
   check.word("optimizer_sharding", parallel.optimizer_sharding, optimizer_shardings);
   check.number("weight_bytes", parallel.weight_bytes, bytes);
   check.number("gradient_bytes", parallel.gradient_bytes, bytes);

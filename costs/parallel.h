@@ -33,8 +33,11 @@ struct ParallelConfig {
   std::string optimizer_sharding = "zero1";  // of optimizer_shardings: over the data replicas
   double weight_bytes = 2.0;                 // of a parameter: bf16
   double gradient_bytes = 4.0;               // of a parameter: fp32
-  double optimizer_bytes = 12.0;   // of a parameter: fp32 master copy and Adam's two moments
-  bool flash_attention = true;     // scores are never kept, but worked out again in the backward
+  double optimizer_bytes = 12.0;  // of a parameter: fp32 master copy and Adam's two moments
+  bool flash_attention = true;    // scores are never kept, but worked out again in the backward
+  // Of number_types: what is kept because a product with parameters reads it, or the activation
+  // function of an MLP does; "fp8" as DeepSeek-V3 keeps it (section 3.3.3). The rest is bf16.
+  std::string activation_type = "bf16";
   std::string recompute = "none";  // of recompute_words, for all layers; or for each in turn, as
                                    // "full*8,none*24"
   std::vector<double> layers_per_stage{};  // decoder layers, one number per stage; or:
@@ -50,6 +53,10 @@ struct ParallelConfig {
 
   bool operator==(const ParallelConfig&) const = default;
 };
+
+// Bytes of a value of one of number_types: fp8 has an fp32 scale for every 128 values (DeepSeek-V3,
+// section 3.3.2).
+[[nodiscard]] double value_bytes(std::string_view number_type);
 
 // What a backward works out again.
 // - none: nothing.

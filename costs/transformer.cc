@@ -39,7 +39,7 @@ double mask_bytes(const ModelConfig& model) {
   return model.dropout ? model.hidden : 0.0;
 }
 
-Block grouped_attention(const ModelConfig& model) {
+Block grouped_attention(const ModelConfig& model, double kept) {
   const double h = model.hidden;
   const double queries = static_cast<double>(model.heads) * model.head_size;
   const double keys = static_cast<double>(model.kv_heads) * model.head_size;  // and values
@@ -50,12 +50,14 @@ Block grouped_attention(const ModelConfig& model) {
                      matrix_parameters(queries, h, model.biases) +
                      (model.qk_norm ? 2.0 * model.head_size : 0.0) + norm_parameters(model, h);
   // Input of the norm and of the projections, queries, keys and values, input of the last one.
-  block.activation_bytes = bf16 * (2.0 * h + queries + 2.0 * keys + queries) + mask_bytes(model);
-  block.operand_bytes = bf16 * ((h + queries) + (queries + 2.0 * keys + h));
+  block.activation_bytes =
+      bf16 * (h + queries + 2.0 * keys) + kept * (h + queries) + mask_bytes(model);
+  block.operand_bytes = kept * ((h + queries) + (queries + 2.0 * keys + h));
   return block;
 }
 
-Block latent_attention(const ModelConfig& model, Recompute recompute) {
+Block latent_attention(const ModelConfig& model, const LayerTraining& training) {
+  const double kept = training.kept_bytes;
   const double h = model.hidden;
   const double q_rank = model.q_lora;
   const double kv_rank = model.kv_lora;
@@ -70,24 +72,24 @@ Block latent_attention(const ModelConfig& model, Recompute recompute) {
   block.gemm = 2.0 * (down + up + values * h);
   block.parameters = down + up + values * h + q_rank + kv_rank + norm_parameters(model, h);
   const double latents = q_rank + kv_rank;
-  const double kept = h + (latents + rope) + values;  // norm's input, latents, last input
-  // Outputs of the norms, queries, keys (every head with its copy of the rotary part) and values.
-  const double repeated = h + latents + 2.0 * queries + values;
-  block.activation_bytes =
-      bf16 * (recompute == Recompute::selective ? kept : kept + repeated) + mask_bytes(model);
+  // Inputs of the norms and of the last projection.
+  block.activation_bytes = bf16 * (h + latents + rope) + kept * values + mask_bytes(model);
+  if (training.recompute == Recompute::selective) {
+    block.recomputed_gemm = 2.0 * up;
+  } else {
+    // Outputs of the norms, queries, keys (every head with its copy of the rotary part) and values.
+    block.activation_bytes += kept * (h + latents) + bf16 * (2.0 * queries + values);
+  }
   const double query_gradients = model.q_lora > 0 ? q_rank + queries : queries;
   block.operand_bytes =
-      bf16 * ((h + latents + values) + (query_gradients + kv_rank + rope + key_values + h));
-  if (recompute == Recompute::selective) {
-    block.recomputed_gemm = 2.0 * up;
-  }
+      kept * ((h + latents + values) + (query_gradients + kv_rank + rope + key_values + h));
   return block;
 }
 
 Block attention_block(const ModelConfig& model, const LayerTraining& training) {
   const bool is_selective = training.recompute == Recompute::selective;
-  Block block = model.attention == "mla" ? latent_attention(model, training.recompute)
-                                         : grouped_attention(model);
+  Block block = model.attention == "mla" ? latent_attention(model, training)
+                                         : grouped_attention(model, training.kept_bytes);
   block.core_attention = core_attention_flops(model, training.sequence);
   block.attention_backward = training.flash_attention ? 2.5 : 2.0;
   if (!training.flash_attention && is_selective) {
@@ -98,10 +100,10 @@ Block attention_block(const ModelConfig& model, const LayerTraining& training) {
   return block;
 }
 
-// Of an MLP `width` wide, inside: inputs of the activation function, and its output.
-double inner_bytes(const ModelConfig& model, double width, bool keeps_product) {
+// Values of an MLP `width` wide, inside: inputs of the activation function, and its output.
+double inner_values(const ModelConfig& model, double width, bool keeps_product) {
   const double inputs = model.mlp == "swiglu" ? 2.0 : 1.0;
-  return bf16 * (inputs + (keeps_product ? 1.0 : 0.0)) * width;
+  return (inputs + (keeps_product ? 1.0 : 0.0)) * width;
 }
 
 double inner_matrices(const ModelConfig& model) {
@@ -114,20 +116,21 @@ double mlp_parameters(const ModelConfig& model, double width) {
          matrix_parameters(width, h, model.biases);
 }
 
-Block mlp_block(const ModelConfig& model, LayerKind kind, Recompute recompute) {
+Block mlp_block(const ModelConfig& model, LayerKind kind, const LayerTraining& training) {
   const double h = model.hidden;
-  const bool is_lean = recompute == Recompute::selective && model.attention == "mla";
+  const double kept = training.kept_bytes;
+  const bool is_lean = training.recompute == Recompute::selective && model.attention == "mla";
   const double matrices = inner_matrices(model);
-  const auto inner_operands = [&](double width) { return bf16 * matrices * width; };
+  const auto inner_operands = [&](double width) { return kept * matrices * width; };
   Block block;
   block.parameters = norm_parameters(model, h);
   // Input of the norm; its output too, unless that is recomputed.
-  block.activation_bytes = bf16 * (is_lean ? h : 2.0 * h) + mask_bytes(model);
-  block.operand_bytes = bf16 * 2.0 * h;
+  block.activation_bytes = bf16 * h + (is_lean ? 0.0 : kept * h) + mask_bytes(model);
+  block.operand_bytes = kept * 2.0 * h;
   if (kind == LayerKind::dense) {
     block.gemm = 2.0 * matrices * h * model.ffn;
     block.parameters += mlp_parameters(model, model.ffn);
-    block.activation_bytes += inner_bytes(model, model.ffn, !is_lean);
+    block.activation_bytes += kept * inner_values(model, model.ffn, !is_lean);
     block.operand_bytes += inner_operands(model.ffn);
     return block;
   }
@@ -140,9 +143,9 @@ Block mlp_block(const ModelConfig& model, LayerKind kind, Recompute recompute) {
   block.active_parameters = routed * mlp_parameters(model, width);
   // Every routed expert gets a copy of the token; the shared ones and the router read the norm's.
   block.activation_bytes +=
-      routed * bf16 * h + (routed + shared) * inner_bytes(model, width, !is_lean);
+      kept * (routed * h + (routed + shared) * inner_values(model, width, !is_lean));
   block.operand_bytes +=
-      routed * bf16 * 2.0 * h + (routed + shared) * inner_operands(width) + bf16 * model.experts;
+      routed * kept * 2.0 * h + (routed + shared) * inner_operands(width) + bf16 * model.experts;
   return block;
 }
 
@@ -170,9 +173,16 @@ Block LayerBlocks::total() const {
   return sum;
 }
 
+LayerTraining layer_training(const ParallelConfig& parallel, Recompute recompute) {
+  return {.sequence = parallel.sequence,
+          .flash_attention = parallel.flash_attention,
+          .recompute = recompute,
+          .kept_bytes = value_bytes(parallel.activation_type)};
+}
+
 LayerBlocks layer_blocks(const ModelConfig& model, LayerKind kind, const LayerTraining& training) {
   LayerBlocks layer{.attention = attention_block(model, training),
-                    .mlp = mlp_block(model, kind, training.recompute)};
+                    .mlp = mlp_block(model, kind, training)};
   if (training.recompute == Recompute::full) {
     const double input = bf16 * model.hidden;
     for (Block* block : {&layer.attention, &layer.mlp}) {
@@ -209,13 +219,14 @@ double logits_bytes(const ModelConfig& model) {
   return fp32 * model.vocabulary;
 }
 
-Block mtp_block(const ModelConfig& model) {
+Block mtp_block(const ModelConfig& model, const LayerTraining& training) {
   const double h = model.hidden;
   Block block;
   block.gemm = 2.0 * 2.0 * h * h;
   block.parameters = 2.0 * h * h + 2.0 * norm_parameters(model, h);
-  block.activation_bytes = bf16 * 4.0 * h;  // inputs of both norms and of the product
-  block.operand_bytes = bf16 * (2.0 * h + h);
+  block.activation_bytes =
+      (bf16 + training.kept_bytes) * 2.0 * h;  // inputs of both norms and of the product
+  block.operand_bytes = training.kept_bytes * (2.0 * h + h);
   return block;
 }
 

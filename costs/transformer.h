@@ -7,8 +7,9 @@
 // FLOP follow Narayanan et al., "Efficient Large-Scale Language Model Training on GPU Clusters"
 // (SC 2021) without its factor for recomputation; bytes follow Korthikanti et al., "Reducing
 // Activation Recomputation in Large Transformer Models" (MLSys 2023), extended from its layer (as
-// many key heads as query heads, ffn = 4 hidden, GELU) to the others by the same counting: bf16,
-// and nothing for norms' statistics, router scores and log-sum-exps, which are small.
+// many key heads as query heads, ffn = 4 hidden, GELU) to the others by the same counting: bf16
+// unless LayerTraining says otherwise, and nothing for norms' statistics, router scores and
+// log-sum-exps, which are small.
 
 #pragma once
 
@@ -61,7 +62,13 @@ struct LayerTraining {
   int sequence = 4096;  // tokens that attention spans
   bool flash_attention = true;
   Recompute recompute = Recompute::none;
+  // Of a value that is kept because a product reads it, or the activation function does; see
+  // ParallelConfig::activation_type.
+  double kept_bytes = 2.0;
 };
+
+// How `parallel` trains a layer with that recomputation.
+[[nodiscard]] LayerTraining layer_training(const ParallelConfig& parallel, Recompute recompute);
 
 // All of these require a model that complete_model() returned.
 [[nodiscard]] LayerBlocks layer_blocks(const ModelConfig& model, LayerKind kind,
@@ -76,7 +83,7 @@ struct LayerTraining {
 // What a multi-token prediction module adds to a layer and an output head of its own accord: two
 // norms and the product of [hidden state; embedding], 2 hidden wide, with a matrix (DeepSeek-V3,
 // section 2.2). Its embedding and head are the model's.
-[[nodiscard]] Block mtp_block(const ModelConfig& model);
+[[nodiscard]] Block mtp_block(const ModelConfig& model, const LayerTraining& training);
 
 // Of the whole model. As in the published counts of the models in configs/, embedding and output
 // head are both counted (a tied pair once), prediction modules are not.

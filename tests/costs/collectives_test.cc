@@ -52,10 +52,11 @@ TEST(RingSeconds, HasALatencyForEveryStep) {
 // 4096 tokens to 4 nodes, 7168 values each: 121 MB in fp8 with its scales, 235 MB in bf16.
 TEST(ExpertExchange, OfDeepSeekV3SendsThePublishedBytes) {
   const TrainingSetup setup = deepseek_v3_on_h800();
-  const auto megabytes = [&](double value_bytes) {
-    return expert_exchange_bytes(setup.model, setup.parallel, setup.hardware, value_bytes) / 1e6;
+  const auto megabytes = [&](double bytes_per_value) {
+    return expert_exchange_bytes(setup.model, setup.parallel, setup.hardware, bytes_per_value) /
+           1e6;
   };
-  EXPECT_NEAR(megabytes(dispatched_value_bytes(setup.parallel)), 121.0, 0.5);
+  EXPECT_NEAR(megabytes(value_bytes(setup.parallel.dispatch_type)), 121.0, 0.5);
   EXPECT_NEAR(megabytes(2.0), 235.0, 0.5);
 }
 

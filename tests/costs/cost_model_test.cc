@@ -89,6 +89,38 @@ TEST(ResolveCosts, KnowsParametersMessagesAndTheEndOfTheStep) {
   EXPECT_TRUE(costs.post_validation);
 }
 
+// The derived model has a forward of 10, an input half of 20, a weight half of 10 and 30 together,
+// three quarters of their sum.
+TEST(OverrideCosts, TakesWhatIsSetAndLeavesTheRest) {
+  const CostModel derived{.stages = {stage_costs(10, 20, 10, 30), stage_costs(10, 20, 10, 30)},
+                          .p2p = Time(7),
+                          .p2p_latency = Time(3),
+                          .ranks_per_node = 2,
+                          .gradient_norm = Time(5)};
+  CostConfig config;
+  config.unit = "ns";
+  config.per = "stage";
+  EXPECT_EQ(override_costs(derived, config, 2), derived);
+  config.forward = CostValue({20.0, 30.0}, "here");
+  config.weight_bytes = CostValue({9.0}, "here");
+  config.gradient_norm = 0.0;
+  CostModel costs = override_costs(derived, config, 2);
+  EXPECT_EQ(costs.stages[0].forward, Time(20));
+  EXPECT_EQ(costs.stages[0].overlapped, Time(38));  // 0.75 * 50
+  EXPECT_EQ(costs.stages[1].overlapped, Time(45));
+  EXPECT_EQ(costs.stages[1].backward_input, Time(20));
+  EXPECT_EQ(costs.stages[1].bytes.weights, 9);
+  EXPECT_EQ(costs.p2p, Time(7));
+  EXPECT_EQ(costs.ranks_per_node, 2);
+  EXPECT_EQ(costs.gradient_norm, Time(0));
+  config.overlapped = CostValue({40.0}, "here");
+  config.p2p = 100.0;
+  costs = override_costs(derived, config, 2);
+  EXPECT_EQ(costs.stages[0].overlapped, Time(40));
+  EXPECT_EQ(costs.link(0, 1), (Link{.latency = Time(100), .busy = Time(0)}));  // in one node
+  EXPECT_EQ(costs.link(1, 2), (Link{.latency = Time(100), .busy = Time(0)}));
+}
+
 TEST(ResolveCosts, ATransferIsAllLatencyUnlessItIsSaidHowMuch) {
   CostConfig config;
   config.p2p = 2.0;
@@ -110,8 +142,8 @@ TEST(ResolveCosts, RefusesMoreLatencyThanTheTransferTakes) {
               AllOf(StartsWith("costs.p2p_latency: "), HasSubstr("at most the whole transfer, 0")));
   EXPECT_THAT(refusal_after([](CostConfig& config) { config.p2p_in_node_latency = 0.5; }),
               StartsWith("costs.p2p_in_node_latency: "));
-  EXPECT_THAT(refusal_after([](CostConfig& config) { config.ranks_per_node = 0; }),
-              StartsWith("costs.ranks_per_node: expected at least 1"));
+  EXPECT_THAT(refusal_after([](CostConfig& config) { config.ranks_per_node = -1; }),
+              StartsWith("costs.ranks_per_node: expected at least 0"));
   EXPECT_THAT(
       refusal_after([](CostConfig& config) { config.logits_bytes = CostValue({1, 2}, ""); }),
       StartsWith("costs.logits_bytes: "));

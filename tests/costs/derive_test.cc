@@ -87,7 +87,7 @@ TEST(DeriveCosts, ShareTheRoutedExpertsAlone) {
   const double total =
       transformer_totals(model, 4096).parameters +
       (layer_blocks(model, LayerKind::moe, {}).total().parameters + 256.0 * 3.0 * 7168.0 * 2048.0) +
-      mtp_block(model).parameters;
+      mtp_block(model, {}).parameters;
   EXPECT_NEAR(static_cast<double>(parameters_held(derived)), total - routed + routed / 64.0, 100.0);
 }
 

@@ -97,6 +97,9 @@ TEST(RequireParallel, RefusesNumbersOutsideTheirRangeAndUnknownWords) {
   EXPECT_THAT(refusal_after(llama_3_8b(),
                             [](ParallelConfig& parallel) { parallel.optimizer_sharding = "zero"; }),
               HasSubstr("(did you mean 'zero1'?)"));
+  EXPECT_THAT(refusal_after(llama_3_8b(),
+                            [](ParallelConfig& parallel) { parallel.activation_type = "fp16"; }),
+              StartsWith("parallel.activation_type: "));
   EXPECT_THAT(
       refusal_after(llama_3_8b(), [](ParallelConfig& parallel) { parallel.recompute = "some"; }),
       StartsWith("parallel.recompute: "));

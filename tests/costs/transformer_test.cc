@@ -42,7 +42,7 @@ TEST(TransformerTotals, CountsDeepSeekV3AsItsPaperDoes) {
 // embedding and head the published weights are 684.5 B ("685B": 14 B of module weights).
 TEST(TransformerTotals, LeaveOutPredictionModules) {
   const ModelConfig model = deepseek_v3();
-  const Block module = mtp_block(model);
+  const Block module = mtp_block(model, {});
   const Block moe = layer(model, LayerKind::moe, {});
   const double copies = 2.0 * model.vocabulary * model.hidden;
   EXPECT_NEAR(
@@ -154,6 +154,20 @@ TEST(LayerBlocks, OfLatentAttentionForgetWhatTheyCanWorkOut) {
   const LayerBlocks all = layer_blocks(deepseek_v3(), LayerKind::moe, {});
   EXPECT_EQ(all.attention.activation_bytes - blocks.attention.activation_bytes,
             2 * (h + 1536 + 512 + 2 * 128 * 192 + 128 * 128));
+}
+
+// Kept in fp8 with a scale, 1.03125 bytes a value: inputs of the four products and of SwiGLU.
+// Inputs of norms, queries, keys and values stay in bf16. By hand for Llama 3 8B.
+TEST(LayerBlocks, KeepWhatProductsReadInFp8) {
+  const ParallelConfig parallel{.activation_type = "fp8"};
+  const Block block =
+      layer(llama_3_8b(), LayerKind::dense, layer_training(parallel, Recompute::none));
+  const double h = 4096;
+  const double keys = 8 * 128;
+  const double f = 14336;
+  EXPECT_EQ(block.activation_bytes,
+            2 * (h + h + 2 * keys) + 1.03125 * 2 * h + 2 * h + 1.03125 * (h + 3 * f));
+  EXPECT_EQ(block.operand_bytes, 1.03125 * ((2 * h + h + 2 * keys + h) + (2 * h + 3 * f)));
 }
 
 // G + 2 A without flash attention, one A more where the scores are worked out again; with full

@@ -13,6 +13,7 @@ TrainingSetup deepseek_v3_on_h800() {
                        .expert_nodes = 4,
                        .expert_imbalance = 1.0,
                        .dispatch_type = "fp8",
+                       .activation_type = "fp8",
                        .recompute = "selective",
                        .layout = "Et*4|(t*4|)*14tmL"},
           .hardware = {.peak_bf16_tflops = 989.4,
