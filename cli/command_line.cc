@@ -7,9 +7,11 @@
 
 #include <CLI/CLI.hpp>
 
+#include "cli/config.h"
 #include "cli/program_main.h"
 #include "cli/subject.h"
 #include "costs/error.h"
+#include "scheduler/file.h"
 
 namespace dualpipe {
 
@@ -24,8 +26,10 @@ void add_config_options(CLI::App& command, SubjectOptions& options) {
   command.add_flag("--forward-only", options.forward_only,
                    "inference: the schedule's forwards, without its backwards");
   command
-      .add_option("--config", options.config_paths,
-                  "TOML file, as --dump-config prints one; given again, the later file's keys win")
+      .add_option(
+          "--config", options.config_paths,
+          "TOML file, as --dump-config prints one, or the config.json of a model on Hugging "
+          "Face; given again, the later file's keys win")
       ->type_name("FILE")
       ->take_all()
       ->allow_extra_args(false);
@@ -34,6 +38,17 @@ void add_config_options(CLI::App& command, SubjectOptions& options) {
       ->take_all()
       ->allow_extra_args(false);
   command.add_flag("--dump-config", options.dump_config, "print the resolved config and exit");
+  command.add_flag("--describe-config", options.describe_config,
+                   "print every config key with what it means and accepts, and exit");
+}
+
+bool print_config(const SubjectOptions& options) {
+  if (options.dump_config) {
+    write_file("-", dump_config(resolve_config(options)));
+  } else if (options.describe_config) {
+    write_file("-", describe_config());
+  }
+  return options.dump_config || options.describe_config;
 }
 
 void add_format(CLI::App& command, std::string& format, const std::vector<std::string>& formats) {

@@ -16,6 +16,10 @@ namespace dualpipe {
 // --config, --set, --dump-config and the shape options.
 void add_config_options(CLI::App& command, SubjectOptions& options);
 
+// Prints the resolved config, or what its keys mean, where one of the two was asked for, and says
+// whether it was. Throws what resolve_config() throws.
+[[nodiscard]] bool print_config(const SubjectOptions& options);
+
 // --format, one of `formats`, of which the first is the default.
 void add_format(CLI::App& command, std::string& format, const std::vector<std::string>& formats);
 

@@ -27,6 +27,12 @@ struct GenerateOptions {
 };
 [[nodiscard]] ExitCode run_generate(const GenerateOptions& options);
 
+struct CostOptions {
+  SubjectOptions subject;
+  std::string format = "table";  // table, json
+};
+[[nodiscard]] ExitCode run_cost(const CostOptions& options);
+
 struct CheckOptions {
   SubjectOptions subject;
   std::string topology;  // or "all"; empty: channel, or edge for a lowered file
@@ -44,6 +50,7 @@ struct SimulateOptions {
   std::string format = "table";  // table, json, csv
   std::optional<std::string> timeline_path;
   std::optional<std::string> memory_path;
+  int samples = 0;  // steps with the config's jitter; 0: one
 };
 [[nodiscard]] ExitCode run_simulate(const SimulateOptions& options);
 
@@ -89,6 +96,7 @@ struct RenderOptions {
   bool number_reverse = false;
   bool ticks = false;
   bool colour = false;
+  std::optional<int> chunk;  // of this stage, the two lanes of an overlapped pair instead
 };
 [[nodiscard]] ExitCode run_render(const RenderOptions& options);
 

@@ -18,6 +18,7 @@
 #include "cli/config_keys.h"
 #include "costs/cost_model.h"
 #include "costs/error.h"
+#include "costs/huggingface.h"
 #include "scheduler/file.h"
 #include "scheduler/memory.h"
 
@@ -37,7 +38,9 @@ struct Origin {
   // that all of those take.
   [[nodiscard]] std::string example(const ConfigKey& key) const {
     const std::string value = toml_value(key, Config{});
-    const std::string entry = value.empty() ? "1" : value;
+    Config config;
+    const bool is_word = std::holds_alternative<std::string*>(key.field(config));
+    const std::string entry = !value.empty() ? value : is_word ? "\"mine\"" : "1";
     if (!is_set) {
       return fmt::format("{} = {}", key.name, entry);
     }
@@ -103,19 +106,10 @@ class Reader {
 
   void operator()(double* field) const { *field = number(node_); }
 
+  void operator()(std::vector<double>* field) const { *field = numbers(); }
+
   void operator()(CostValue* field) const {
-    std::vector<double> values;
-    if (const auto* list = node_.as_array()) {
-      if (list->empty()) {
-        refuse(node_);
-      }
-      for (const toml::node& element : *list) {
-        values.push_back(number(element));
-      }
-    } else {
-      values.push_back(number(node_));
-    }
-    *field = CostValue(std::move(values), origin_.at(node_.source()));
+    *field = CostValue(numbers(), origin_.at(node_.source()));
   }
 
   void operator()(std::optional<CostValue>* field) const { (*this)(&field->emplace(0.0)); }
@@ -137,6 +131,22 @@ class Reader {
   }
 
  private:
+  // One, or those of a list.
+  [[nodiscard]] std::vector<double> numbers() const {
+    std::vector<double> values;
+    if (const auto* list = node_.as_array()) {
+      for (const toml::node& element : *list) {
+        values.push_back(number(element));
+      }
+    } else {
+      values.push_back(number(node_));
+    }
+    if (values.empty()) {
+      refuse(node_);
+    }
+    return values;
+  }
+
   // Of the value, or of one element of a list.
   [[nodiscard]] double number(const toml::node& node) const {
     const std::optional<double> value =
@@ -161,19 +171,28 @@ class Reader {
 
 [[noreturn]] void refuse_key(const std::string& where, std::string_view name) {
   std::vector<std::string> known;
+  std::vector<std::string_view> of_table;  // of the table that the name has
   std::string suggestion;
-  const std::string_view last = name.substr(name.rfind('.') + 1);
+  const std::size_t dot = std::min(name.rfind('.'), name.size());
+  const std::string_view last = name.substr(dot == name.size() ? 0 : dot + 1);
   for (const ConfigKey& key : config_keys()) {
     known.push_back(key.dotted());
     if (key.name == last) {  // right but for its table, which is too far for an edit distance
       suggestion = fmt::format(" (did you mean '{}'?)", known.back());
     }
+    if (key.table == name.substr(0, dot)) {
+      of_table.push_back(key.name);
+    }
   }
   if (suggestion.empty()) {
     suggestion = did_you_mean(name, std::vector<std::string_view>(known.begin(), known.end()));
   }
-  throw Error(ExitCode::usage, fmt::format("{}: unknown key {}{}; the keys are {}", where,
-                                           quoted(name), suggestion, fmt::join(known, ", ")));
+  const std::string keys =
+      of_table.empty()
+          ? "the keys are those that --dump-config prints"
+          : fmt::format("the keys of [{}] are {}", name.substr(0, dot), fmt::join(of_table, ", "));
+  throw Error(ExitCode::usage,
+              fmt::format("{}: unknown key {}{}; {}", where, quoted(name), suggestion, keys));
 }
 
 [[noreturn]] void refuse_table(const std::string& where, std::string_view name) {
@@ -301,6 +320,12 @@ toml::table parse_file(std::string_view text, const Origin& file) {
   }
 }
 
+// No TOML begins with a brace.
+bool is_json(std::string_view text) {
+  const std::size_t first = text.find_first_not_of(" \t\r\n");
+  return first != std::string_view::npos && text[first] == '{';
+}
+
 }  // namespace
 
 Config parse_config(std::string_view text, const std::string& origin, Config base) {
@@ -332,7 +357,12 @@ Config parse_config(std::string_view text, const std::string& origin, Config bas
 Config load_config(std::span<const std::string> paths, std::span<const std::string> sets) {
   Config config;
   for (const std::string& path : paths) {
-    config = parse_config(read_file(path), path, std::move(config));
+    const std::string text = read_file(path);
+    if (is_json(text)) {
+      config.model = parse_huggingface(text, path);
+    } else {
+      config = parse_config(text, path, std::move(config));
+    }
   }
   for (const std::string& set : sets) {
     apply_set(set, config);

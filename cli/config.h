@@ -12,8 +12,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "costs/cost_model.h"
+#include "costs/hardware.h"
+#include "costs/model.h"
+#include "costs/parallel.h"
 #include "scheduler/generate.h"
 #include "scheduler/memory.h"
 
@@ -34,10 +38,39 @@ struct PipelineConfig {
 
 // CostValue remembers where it was read, so two configs from different places are never equal even
 // where all their numbers are.
+// The [jitter] table: what makes a real step differ from its costs; see Variation.
+struct JitterConfig {
+  double op = 0.0;
+  double transfer = 0.0;
+  double microbatch = 0.0;
+  std::vector<double> stage_factors;
+  std::vector<double> rank_factors;
+  int seed = 1;
+
+  bool operator==(const JitterConfig&) const = default;
+};
+
+// The [network] table; see NetworkModel.
+struct NetworkConfig {
+  std::string mode = "eager";    // of network_modes
+  std::string sharing = "none";  // of network_sharings
+  bool blocking = false;
+
+  bool operator==(const NetworkConfig&) const = default;
+};
+
 struct Config {
   PipelineConfig pipeline;
   CostConfig costs;
+  // Costs are derived from these three where the model has layers; a cost that is set all the same
+  // goes before the derived one.
+  ModelConfig model;
+  ParallelConfig parallel;
+  HardwareConfig hardware;
+  NetworkConfig network;
+  JitterConfig jitter;
 
+  [[nodiscard]] bool has_model() const { return model.layers > 0; }
   bool operator==(const Config&) const = default;
 };
 
@@ -46,7 +79,8 @@ struct Config {
 // range. What depends on the number of stages is for resolve_costs() to say.
 [[nodiscard]] Config parse_config(std::string_view text, const std::string& origin, Config base);
 
-// Defaults, then the files at `paths` in order, then every "key=value" of `sets` in order. A value
+// Defaults, then the files at `paths` in order - TOML, or the config.json that Hugging Face keeps
+// beside a model, which sets [model] -, then every "key=value" of `sets` in order. A value
 // that is not TOML is text as it stands: pipeline.schedule=1f1b needs no quotes. Throws Error
 // (input_output) when the file cannot be read, Error (usage) as parse_config() does.
 [[nodiscard]] Config load_config(std::span<const std::string> paths,

@@ -1,7 +1,9 @@
 #include "cli/config_keys.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <optional>
 #include <span>
 #include <string>
@@ -18,147 +20,6 @@
 
 namespace dualpipe {
 namespace {
-
-// The key's field: a member of a table, which is a member of the config.
-template <auto Table, auto Member>
-ConfigField field_of(Config& config) {
-  return &(config.*Table.*Member);
-}
-
-constexpr std::array keys = std::to_array<ConfigKey>({
-    {.table = "pipeline",
-     .name = "schedule",
-     .field = field_of<&Config::pipeline, &PipelineConfig::schedule>,
-     .meaning = "schedule family: one that `dualpipe-sim list` shows"},
-    {.table = "pipeline",
-     .name = "ranks",
-     .field = field_of<&Config::pipeline, &PipelineConfig::ranks>,
-     .range = {1, 100'000},
-     .meaning = "devices in the pipeline"},
-    {.table = "pipeline",
-     .name = "microbatches",
-     .field = field_of<&Config::pipeline, &PipelineConfig::microbatches>,
-     .range = {1, 10'000'000},
-     .meaning = "microbatches per step, over both directions where there are two"},
-    {.table = "pipeline",
-     .name = "chunks",
-     .field = field_of<&Config::pipeline, &PipelineConfig::chunks>,
-     .range = {1, 1024},
-     .meaning = "stages per rank, where the family lets you choose"},
-    {.table = "pipeline",
-     .name = "memory_limit",
-     .field = field_of<&Config::pipeline, &PipelineConfig::memory_limit>,
-     .meaning = "most that a rank may keep alive: stage activations, or \"40GiB\""},
-    {.table = "pipeline",
-     .name = "forward_only",
-     .field = field_of<&Config::pipeline, &PipelineConfig::forward_only>,
-     .meaning = "inference: the schedule's forwards, without its backwards"},
-    {.table = "pipeline",
-     .name = "effort",
-     .field = field_of<&Config::pipeline, &PipelineConfig::effort>,
-     .range = {0, 2'000'000'000},
-     .meaning = "ops to time while a cost-aware family improves its order"},
-    {.table = "costs",
-     .name = "unit",
-     .field = field_of<&Config::costs, &CostConfig::unit>,
-     .choices = cost_units,
-     .meaning = "unit of the times below"},
-    {.table = "costs",
-     .name = "per",
-     .field = field_of<&Config::costs, &CostConfig::per>,
-     .choices = cost_shares,
-     .meaning = "costs below are of a rank's 1/P share of the model, or of one stage"},
-    {.table = "costs",
-     .name = "forward",
-     .field = field_of<&Config::costs, &CostConfig::forward>,
-     .meaning = "one forward: a number, or a list with one per stage"},
-    {.table = "costs",
-     .name = "backward_input",
-     .field = field_of<&Config::costs, &CostConfig::backward_input>,
-     .meaning = "input-gradient half of a backward"},
-    {.table = "costs",
-     .name = "backward_weight",
-     .field = field_of<&Config::costs, &CostConfig::backward_weight>,
-     .meaning = "weight-gradient half of a backward"},
-    {.table = "costs",
-     .name = "overlapped",
-     .field = field_of<&Config::costs, &CostConfig::overlapped>,
-     .meaning = "one forward with one full backward; their sum when left out"},
-    {.table = "costs",
-     .name = "p2p",
-     .field = field_of<&Config::costs, &CostConfig::p2p>,
-     .meaning = "one boundary transfer between two ranks"},
-    {.table = "costs",
-     .name = "p2p_latency",
-     .field = field_of<&Config::costs, &CostConfig::p2p_latency>,
-     .meaning =
-         "how much of p2p is latency, and not bytes over bandwidth; all of it when left out"},
-    {.table = "costs",
-     .name = "p2p_in_node",
-     .field = field_of<&Config::costs, &CostConfig::p2p_in_node>,
-     .meaning = "p2p between ranks of one node; p2p when left out"},
-    {.table = "costs",
-     .name = "p2p_in_node_latency",
-     .field = field_of<&Config::costs, &CostConfig::p2p_in_node_latency>,
-     .meaning = "how much of p2p_in_node is latency; all of it when left out"},
-    {.table = "costs",
-     .name = "ranks_per_node",
-     .field = field_of<&Config::costs, &CostConfig::ranks_per_node>,
-     .range = {1, 100'000},
-     .meaning = "so many ranks in a row share a node"},
-    {.table = "costs",
-     .name = "activation_bytes",
-     .field = field_of<&Config::costs, &CostConfig::activation_bytes>,
-     .meaning = "bytes that a forward keeps until its backward"},
-    {.table = "costs",
-     .name = "weight_operand_bytes",
-     .field = field_of<&Config::costs, &CostConfig::weight_operand_bytes>,
-     .meaning = "bytes that an input-gradient half keeps for its weight half"},
-    {.table = "costs",
-     .name = "logits_bytes",
-     .field = field_of<&Config::costs, &CostConfig::logits_bytes>,
-     .meaning = "bytes that a forward of the last stage keeps beside its activation"},
-    {.table = "costs",
-     .name = "boundary_bytes",
-     .field = field_of<&Config::costs, &CostConfig::boundary_bytes>,
-     .meaning = "bytes of one message to or from a neighbour"},
-    {.table = "costs",
-     .name = "weight_bytes",
-     .field = field_of<&Config::costs, &CostConfig::weight_bytes>,
-     .meaning = "bytes of the parameters"},
-    {.table = "costs",
-     .name = "gradient_bytes",
-     .field = field_of<&Config::costs, &CostConfig::gradient_bytes>,
-     .meaning = "bytes of the parameters' gradients"},
-    {.table = "costs",
-     .name = "optimizer_bytes",
-     .field = field_of<&Config::costs, &CostConfig::optimizer_bytes>,
-     .meaning = "bytes of the optimizer's state"},
-    {.table = "costs",
-     .name = "replica_reduce",
-     .field = field_of<&Config::costs, &CostConfig::replica_reduce>,
-     .meaning = "adding the gradients of the two replicas of a bidirectional pipeline"},
-    {.table = "costs",
-     .name = "gradient_reduce",
-     .field = field_of<&Config::costs, &CostConfig::gradient_reduce>,
-     .meaning = "reducing gradients over the data-parallel group"},
-    {.table = "costs",
-     .name = "optimizer",
-     .field = field_of<&Config::costs, &CostConfig::optimizer>,
-     .meaning = "the optimizer's update"},
-    {.table = "costs",
-     .name = "parameter_gather",
-     .field = field_of<&Config::costs, &CostConfig::parameter_gather>,
-     .meaning = "gathering parameters from a sharded optimizer"},
-    {.table = "costs",
-     .name = "gradient_norm",
-     .field = field_of<&Config::costs, &CostConfig::gradient_norm>,
-     .meaning = "from the last rank's gradients to every rank's optimizer"},
-    {.table = "costs",
-     .name = "post_validation",
-     .field = field_of<&Config::costs, &CostConfig::post_validation>,
-     .meaning = "the optimizer does not wait for the gradient norm"},
-});
 
 // What the keys accept, by the type of their field.
 struct Expectation {
@@ -182,6 +43,9 @@ struct Expectation {
   std::string operator()(const std::optional<double>* /*field*/) const {
     return (*this)(static_cast<const double*>(nullptr));
   }
+  std::string operator()(const std::vector<double>* /*field*/) const {
+    return "a number of 0 or more, or a list of them";
+  }
   std::string operator()(const std::optional<MemoryLimit>* /*field*/) const {
     return "a whole number of stage activations, or of bytes with their unit, such as \"40GiB\"";
   }
@@ -189,20 +53,23 @@ struct Expectation {
 
 // The values as TOML, by the type of their field.
 struct Written {
-  std::string operator()(const std::string* field) const { return quoted(*field); }
+  std::string operator()(const std::string* field) const {
+    return field->empty() ? "" : quoted(*field);
+  }
   std::string operator()(const int* field) const { return fmt::format("{}", *field); }
   std::string operator()(const bool* field) const { return *field ? "true" : "false"; }
   std::string operator()(const double* field) const {
     CHECK(std::isfinite(*field));
     return toml_number(*field);
   }
-  std::string operator()(const CostValue* field) const {
+  std::string operator()(const std::vector<double>* field) const {
     std::string list;
-    for (const double& value : field->values) {
+    for (const double& value : *field) {
       list += (list.empty() ? "" : ", ") + (*this)(&value);
     }
-    return field->values.size() == 1 ? list : "[" + list + "]";
+    return field->size() < 2 ? list : "[" + list + "]";
   }
+  std::string operator()(const CostValue* field) const { return (*this)(&field->values); }
   std::string operator()(const std::optional<CostValue>* field) const {
     return field->has_value() ? (*this)(&field->value()) : "";
   }
@@ -223,10 +90,6 @@ struct Written {
 
 std::string ConfigKey::dotted() const {
   return fmt::format("{}.{}", table, name);
-}
-
-std::span<const ConfigKey> config_keys() {
-  return keys;
 }
 
 std::string expectation(const ConfigKey& key) {
@@ -259,15 +122,39 @@ std::string quoted(std::string_view text) {
   return result + "\"";
 }
 
+namespace {
+
+// Costs that nobody has set are not those of a config whose costs come from a model.
+bool is_derived(const ConfigKey& key, const Config& config) {
+  Config values = config;
+  const ConfigField field = key.field(values);
+  const auto* const* value = std::get_if<CostValue*>(&field);
+  return config.has_model() && value != nullptr && (*value)->where.empty();
+}
+
+// Tables that few people need are left out where nothing in them was set.
+bool is_left_out(std::string_view table, const Config& config) {
+  return (table == "model" && config.model == ModelConfig{}) ||
+         (table == "parallel" && config.parallel == ParallelConfig{}) ||
+         (table == "hardware" && config.hardware == HardwareConfig{}) ||
+         (table == "network" && config.network == NetworkConfig{}) ||
+         (table == "jitter" && config.jitter == JitterConfig{});
+}
+
+}  // namespace
+
 std::string dump_config(const Config& config) {
   std::string text;
   std::string_view table;
-  for (const ConfigKey& key : keys) {
+  for (const ConfigKey& key : config_keys()) {
+    if (is_left_out(key.table, config)) {
+      continue;
+    }
     if (key.table != table) {
       text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", key.table);
       table = key.table;
     }
-    const std::string value = toml_value(key, config);
+    const std::string value = is_derived(key, config) ? "" : toml_value(key, config);
     const std::string entry = fmt::format("{}{} = {}", value.empty() ? "# " : "", key.name, value);
     text += fmt::format("{:<28}  # {}\n", entry, key.meaning);
   }
@@ -275,11 +162,15 @@ std::string dump_config(const Config& config) {
 }
 
 std::string describe_config() {
+  std::size_t width = 0;
+  for (const ConfigKey& key : config_keys()) {
+    width = std::max(width, key.dotted().size() + 2);
+  }
   std::string text;
-  for (const ConfigKey& key : keys) {
+  for (const ConfigKey& key : config_keys()) {
     const std::string value = toml_value(key, Config{});
-    text += fmt::format("{:<28}{}\n{:28}{}; default {}\n", key.dotted(), key.meaning, "",
-                        expectation(key), value.empty() ? "none" : value);
+    text += fmt::format("{:<{}}{}\n{:{}}{}; default {}\n", key.dotted(), width, key.meaning, "",
+                        width, expectation(key), value.empty() ? "none" : value);
   }
   return text;
 }

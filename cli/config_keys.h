@@ -1,5 +1,6 @@
 // The table of config keys. A key is a row: its name, the field it stands for, what that accepts
-// and what it means. To add one, add the field to Config and a row to config_keys.cc.
+// and what it means. To add one, add the field to Config and a row to
+// config_tables.cc.
 
 #pragma once
 
@@ -8,6 +9,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include "cli/config.h"
 #include "costs/cost_model.h"
@@ -17,10 +19,10 @@ namespace dualpipe {
 
 // A field of a Config. Its type is what the key accepts: text, a whole number, true or false, a
 // number, a number or a list with one per stage; the same, or a memory limit, where leaving it out
-// means something of its own.
+// means something of its own; a list of any length, empty where it is left out.
 using ConfigField =
     std::variant<std::string*, int*, bool*, double*, CostValue*, std::optional<CostValue>*,
-                 std::optional<double>*, std::optional<MemoryLimit>*>;
+                 std::optional<double>*, std::optional<MemoryLimit>*, std::vector<double>*>;
 
 struct IntegerRange {
   int min = 0;
@@ -28,7 +30,7 @@ struct IntegerRange {
 };
 
 struct ConfigKey {
-  std::string_view table;
+  std::string_view table{};  // filled in by config_keys()
   std::string_view name;
   ConfigField (*field)(Config&);
   IntegerRange range{};                         // of a whole number
@@ -38,7 +40,7 @@ struct ConfigKey {
   [[nodiscard]] std::string dotted() const;  // "costs.forward"
 };
 
-// Grouped by table.
+// Grouped by table; for as long as the program runs.
 [[nodiscard]] std::span<const ConfigKey> config_keys();
 
 // What the key accepts, in words: "a whole number from 1 to 1024".

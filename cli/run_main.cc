@@ -325,8 +325,7 @@ int run(int argc, const char* const* argv) {
   return parse_and_run(app, argc, argv, [&] {
     set_up_logging(colour);
     return exit_code_of([&] {
-      if (options.subject.dump_config) {
-        write_file("-", dump_config(resolve_config(options.subject)));
+      if (print_config(options.subject)) {
         return ExitCode::ok;
       }
       if (options.transport.empty()) {

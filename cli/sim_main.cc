@@ -12,13 +12,11 @@
 
 #include "cli/command_line.h"
 #include "cli/commands.h"
-#include "cli/config.h"
 #include "cli/interrupts.h"
 #include "cli/program_main.h"
 #include "cli/subject.h"
 #include "cli/version.h"
 #include "costs/error.h"
-#include "scheduler/file.h"
 #ifdef DUALPIPE_HAS_MPI
 #include "cli/mpi_farm.h"
 #include "runtime/mpi_transport.h"
@@ -38,6 +36,7 @@ struct Commands {
   ColourChoice colour = ColourChoice::automatic;
   ListOptions list;
   GenerateOptions generate;
+  CostOptions cost;
   CheckOptions check;
   SimulateOptions simulate;
   CompareOptions compare;
@@ -51,8 +50,7 @@ struct Commands {
 
 // On the processes of a launcher if there is one, for the command as given.
 ExitCode run_sweep_here(SweepOptions options) {
-  if (options.subject.dump_config) {
-    write_file("-", dump_config(resolve_config(options.subject)));
+  if (print_config(options.subject)) {
     return ExitCode::ok;
   }
   const Interrupts interrupts;
@@ -83,8 +81,7 @@ void select(Commands& program, CLI::App& command, const Options& options,
   command.callback([&program, &options, run] {
     program.selected = [&options, run] {
       if constexpr (requires { options.subject.dump_config; }) {
-        if (options.subject.dump_config) {
-          write_file("-", dump_config(resolve_config(options.subject)));
+        if (print_config(options.subject)) {
           return ExitCode::ok;
         }
       }
@@ -116,6 +113,20 @@ void add_generate(Commands& program) {
       ->check(CLI::IsMember({"json", "csv", "text"}));
   add_config_options(command, program.generate.subject);
   select(program, command, program.generate, run_generate);
+}
+
+void add_cost(Commands& program) {
+  CLI::App& command =
+      add_command(program, "cost", "what everything costs, and where each number came from",
+                  "  dualpipe-sim cost --config configs/deepseek_v3_h800.toml\n"
+                  "  dualpipe-sim cost 1f1b -p 8 --config configs/models/llama_3_70b.toml "
+                  "--config configs/hardware/h100.toml --set parallel.tensor=8\n"
+                  "  dualpipe-sim cost -p 4 --config meta-llama/config.json --config "
+                  "configs/hardware/a100.toml --format json");
+  command.add_option("schedule", program.cost.subject.subject, subject_help);
+  add_format(command, program.cost.format, {"table", "json"});
+  add_config_options(command, program.cost.subject);
+  select(program, command, program.cost, run_cost);
 }
 
 void add_check(Commands& program) {
@@ -160,13 +171,21 @@ void add_simulate(Commands& program) {
   CLI::App& command =
       add_command(program, "simulate", "step time, bubbles and memory",
                   "  dualpipe-sim simulate dualpipe --ranks 8 --microbatches 20\n"
-                  "  dualpipe-sim simulate --config configs/deepseek-v3.toml --format json\n"
+                  "  dualpipe-sim simulate --config configs/deepseek_v3.toml --format json\n"
+                  "  dualpipe-sim simulate --config configs/deepseek_v3_h800.toml --memory "
+                  "memory.csv\n"
+                  "  dualpipe-sim simulate dualpipe --set jitter.op=0.05 --samples 10000\n"
+                  "  dualpipe-sim simulate 1f1b --set costs.p2p=0.1 --set network.mode=rendezvous\n"
                   "  dualpipe-sim simulate mine.json --set costs.p2p=0.1 --timeline timeline.json");
   command.add_option("schedule", program.simulate.subject.subject, subject_help);
   command.add_option("--timeline", program.simulate.timeline_path,
                      "also write when everything happened, for `render` and `diff`");
   command.add_option("--memory", program.simulate.memory_path,
                      "also write the bytes of each rank over time, by what they are for, as CSV");
+  command
+      .add_option("--samples", program.simulate.samples,
+                  "so many steps with the config's [jitter]: percentiles instead of one step")
+      ->check(CLI::Range(1, 100'000'000));
   add_format(command, program.simulate.format, {"table", "json", "csv"});
   add_config_options(command, program.simulate.subject);
   select(program, command, program.simulate, run_simulate);
@@ -202,7 +221,9 @@ void add_render(Commands& program) {
       add_command(program, "render", "draw a schedule or a timeline",
                   "  dualpipe-sim render dualpipe --ranks 8 --microbatches 20 -o dualpipe.svg\n"
                   "  dualpipe-sim render 1f1b -p 4 -m 8\n"
-                  "  dualpipe-sim render predicted.json measured.json -o both.svg");
+                  "  dualpipe-sim render predicted.json measured.json -o both.svg\n"
+                  "  dualpipe-sim render --chunk 3 --config configs/deepseek_v3_h800.toml -o "
+                  "pair.svg");
   command
       .add_option("schedule", program.render.subjects,
                   "a schedule, a file or a timeline; two are laid above each other on one axis")
@@ -220,6 +241,14 @@ void add_render(Commands& program) {
   command.add_flag("--number-reverse", program.render.number_reverse,
                    "number the boxes of the reverse direction too");
   command.add_flag("--ticks", program.render.ticks, "times below the axis");
+  command
+      .add_option(
+          "--chunk", program.render.chunk,
+          "instead, what computes and what communicates while this stage overlaps a forward "
+          "with a backward; needs a config with a [model]")
+      ->type_name("STAGE")
+      ->expected(0, 1)
+      ->default_str("0");
   add_config_options(command, program.render.subject);
   select(program, command, program.render, run_render);
 }
@@ -310,6 +339,7 @@ int run(int argc, const char* const* argv) {
   add_colour(program.app, program.colour);
   add_list(program);
   add_generate(program);
+  add_cost(program);
   add_check(program);
   add_simulate(program);
   add_compare(program);

@@ -13,6 +13,7 @@
 
 #include "cli/config.h"
 #include "costs/cost_model.h"
+#include "costs/derive.h"
 #include "costs/error.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
@@ -22,6 +23,9 @@
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
 #include "scheduler/text.h"
+#include "sim/durations.h"
+#include "sim/events.h"
+#include "sim/network.h"
 #include "sim/simulate.h"
 #include "trace/timeline.h"
 
@@ -115,8 +119,7 @@ Subject load(const SubjectOptions& options, const Config& config, Lowered lowere
     const Family& family = find_family(name);
     const Shape shape = shape_of(config);
     require_supported(family, shape);
-    const int stages = family.placement(shape).stages();
-    Target target{.costs = resolve_costs(config.costs, shape.ranks, stages),
+    Target target{.costs = costs_on(family.placement(shape), config),
                   .memory = config.pipeline.memory_limit,
                   .effort = config.pipeline.effort};
     if (config.pipeline.forward_only) {  // Half of it goes: neither limit nor effort is for that.
@@ -175,19 +178,82 @@ Subject load_subject_or_lowered(const SubjectOptions& options, const Config& con
   return load(options, config, Lowered::taken);
 }
 
+Placement placement_of(const SubjectOptions& options, const Config& config) {
+  const std::string& name = name_of(options, config);
+  if (names_file(name)) {
+    return load_subject(options, config).schedule.pipeline.placement;
+  }
+  const Family& family = find_family(name);
+  require_supported(family, shape_of(config));
+  return family.placement(shape_of(config));
+}
+
+DerivedCosts derived_costs(const Placement& placement, const Config& config) {
+  return derive_costs(
+      {.model = config.model, .parallel = config.parallel, .hardware = config.hardware},
+      {.ranks = placement.ranks,
+       .stages = placement.stages(),
+       .directions = placement.directions()});
+}
+
+CostModel costs_on(const Placement& placement, const Config& config) {
+  return config.has_model()
+             ? override_costs(derived_costs(placement, config).costs, config.costs, placement.ranks)
+             : resolve_costs(config.costs, placement.ranks, placement.stages());
+}
+
 CostModel costs_for(const Schedule& schedule, const Config& config) {
-  CostModel costs =
-      resolve_costs(config.costs, schedule.pipeline.ranks(), schedule.pipeline.stages());
+  CostModel costs = costs_on(schedule.pipeline.placement, config);
   require_step_fits(costs, schedule.pipeline.microbatches());
   return costs;
 }
 
+CommunicationOrder grouped_communication(const Subject& subject) {
+  const bool has_own = subject.family != nullptr &&
+                       subject.family->reference_communication != nullptr &&
+                       !is_forward_only(subject.schedule);
+  return has_own ? subject.family->reference_communication(subject.shape) : CommunicationOrder{};
+}
+
 Program compile_subject(const Subject& subject, const Config& config) {
-  Program program = compile_or_throw(subject.schedule);
+  Program program = program_or_throw(
+      compile_for(network_of(config).mode, subject.schedule, grouped_communication(subject)),
+      subject.schedule.pipeline.name);
   if (subject.family == nullptr) {
     require_within_limit(program.schedule(), config);
   }
   return program;
+}
+
+NetworkModel network_of(const Config& config) {
+  const auto place = [](const auto& names, const std::string& name) {
+    return std::ranges::find(names, name) - names.begin();
+  };
+  return {.mode = static_cast<NetworkModel::Mode>(place(network_modes, config.network.mode)),
+          .sharing =
+              static_cast<NetworkModel::Sharing>(place(network_sharings, config.network.sharing)),
+          .blocking = config.network.blocking};
+}
+
+Variation variation_of(const Config& config) {
+  return {.slot_sigma = config.jitter.op,
+          .transfer_sigma = config.jitter.transfer,
+          .microbatch_sigma = config.jitter.microbatch,
+          .stage_factors = config.jitter.stage_factors,
+          .rank_factors = config.jitter.rank_factors};
+}
+
+Timeline predict(const Program& program, const Config& config, const SimulationOptions& options) {
+  const CostModel costs = costs_for(program.schedule(), config);
+  const NetworkModel network = network_of(config);
+  const Variation variation = variation_of(config);
+  if (network == NetworkModel{} && variation == Variation{}) {
+    return simulate(program, costs, options);
+  }
+  const DurationSampler sampler(program, costs, variation);
+  const StepDurations durations = sampler.draw(static_cast<std::uint64_t>(config.jitter.seed), 0);
+  return network == NetworkModel{} ? simulate(program, costs, durations, options)
+                                   : simulate_events(program, costs, network, durations);
 }
 
 Timeline load_timeline(const SubjectOptions& options, const Config& config) {
@@ -201,7 +267,7 @@ Timeline load_timeline(const SubjectOptions& options, const Config& config) {
     }
   }
   const Program program = compile_subject(load_subject(options, config), config);
-  return simulate(program, costs_for(program.schedule(), config));
+  return predict(program, config);
 }
 
 }  // namespace dualpipe

@@ -9,10 +9,16 @@
 
 #include "cli/config.h"
 #include "costs/cost_model.h"
+#include "costs/derive.h"
+#include "scheduler/communication.h"
 #include "scheduler/generate.h"
 #include "scheduler/lowered.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
+#include "sim/durations.h"
+#include "sim/network.h"
+#include "sim/simulate.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -28,6 +34,7 @@ struct SubjectOptions {
   std::optional<std::string> memory_limit;  // "8" stage activations, "40GiB"
   bool forward_only = false;
   bool dump_config = false;
+  bool describe_config = false;
 };
 
 // Throws what load_config() throws.
@@ -53,14 +60,38 @@ struct Subject {
 // As load_subject(), but also takes a lowered file, whose schedule is then in both places.
 [[nodiscard]] Subject load_subject_or_lowered(const SubjectOptions& options, const Config& config);
 
-// Requires: a schedule that has been compiled. Throws what resolve_costs()
-// and require_step_fits() throw.
+// Of a family's shape, without generating a schedule; or of a file's. Throws what load_subject()
+// throws.
+[[nodiscard]] Placement placement_of(const SubjectOptions& options, const Config& config);
+
+// What the config's model costs on this placement. Requires: config.has_model(). Throws what
+// derive_costs() throws.
+[[nodiscard]] DerivedCosts derived_costs(const Placement& placement, const Config& config);
+
+// Derived, where the config has a model, and overridden; or as its [costs] say.
+[[nodiscard]] CostModel costs_on(const Placement& placement, const Config& config);
+
+// Requires: a schedule that has been compiled. Throws what costs_on() and require_step_fits()
+// throw.
 [[nodiscard]] CostModel costs_for(const Schedule& schedule, const Config& config);
 
-// The program that engines run. Throws what compile_or_throw() throws, and Error (infeasible) where
+// A reference implementation's own order of grouped communication; empty where the family has none.
+[[nodiscard]] CommunicationOrder grouped_communication(const Subject& subject);
+
+// The program that engines run, with the communication of the config's network. Throws what
+// program_or_throw() throws, and Error (infeasible) where
 // a file's schedule keeps more alive than the config's memory limit; load_subject() has seen to a
 // family's.
 [[nodiscard]] Program compile_subject(const Subject& subject, const Config& config);
+
+[[nodiscard]] NetworkModel network_of(const Config& config);
+[[nodiscard]] Variation variation_of(const Config& config);
+
+// The step of a program of compile_subject(): by simulate(), or by simulate_events() where the
+// config's network needs it; under the config's jitter, where there is any, the first step of its
+// seed. Throws what costs_for() and DurationSampler throw.
+[[nodiscard]] Timeline predict(const Program& program, const Config& config,
+                               const SimulationOptions& options = {});
 
 // The timeline in a file; or the simulated timeline of a schedule.
 // Throws what load_subject(), compile_or_throw() and parse_timeline() throw.

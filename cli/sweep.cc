@@ -19,7 +19,6 @@
 #include "costs/error.h"
 #include "scheduler/generate.h"
 #include "scheduler/program.h"
-#include "sim/simulate.h"
 #include "trace/metrics.h"
 
 namespace dualpipe {
@@ -74,8 +73,7 @@ void set(SubjectOptions& options, const std::string& key, std::string_view value
 std::string figures_of(const SubjectOptions& options) {
   const Config config = resolve_config(options);
   const Program program = compile_subject(load_subject(options, config), config);
-  const Metrics metrics =
-      measure(simulate(program, costs_for(program.schedule(), config), {.transfers = false}));
+  const Metrics metrics = measure(predict(program, config, {.transfers = false}));
   int activations = 0;
   std::int64_t bytes = 0;
   for (const RankMetrics& rank : metrics.ranks) {

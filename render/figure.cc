@@ -120,13 +120,7 @@ std::string title_of(const Pipeline& pipeline) {
 }
 
 Page begin_page(std::span<const Panel> panels, const FigureOptions& options) {
-  const bool drawable = options.width_inches >= 1.0 && options.width_inches <= 100.0;  // not NaN
-  if (!drawable) {
-    throw Error(ExitCode::usage,
-                fmt::format("expected a figure width from 1 to 100 inches, found {}",
-                            options.width_inches));
-  }
-  const Length width = static_cast<Length>(std::lround(options.width_inches * inch));
+  const Length width = width_of(options);
   const Window window = window_of(panels, options);
   int ranks = 0;
   for (const Panel& panel : panels) {
@@ -337,6 +331,16 @@ void add_legend(Page& page, std::span<const LegendEntry> entries) {
 }
 
 }  // namespace
+
+Length width_of(const FigureOptions& options) {
+  const bool drawable = options.width_inches >= 1.0 && options.width_inches <= 100.0;  // not NaN
+  if (!drawable) {
+    throw Error(ExitCode::usage,
+                fmt::format("expected a figure width from 1 to 100 inches, found {}",
+                            options.width_inches));
+  }
+  return static_cast<Length>(std::lround(options.width_inches * inch));
+}
 
 Drawing draw(std::span<const Panel> panels, const FigureOptions& options) {
   CHECK(!panels.empty());

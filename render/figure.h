@@ -39,6 +39,9 @@ struct Panel {
   std::string caption;  // above it; empty: none
 };
 
+// Throws Error (usage): a width outside 1 to 100 inches.
+[[nodiscard]] Length width_of(const FigureOptions& options);
+
 // The panels one above the other, on one time axis: a prediction above a measurement, say. Slots
 // too narrow to see are merged (see cells.h), so the size of a figure follows from its width and
 // ranks, not from the length of the timeline. Requires: at least one panel. Throws Error (usage):

@@ -197,7 +197,11 @@ std::string to_svg(const Timeline& timeline, const SvgOptions& options) {
 }
 
 std::string to_svg(std::span<const Panel> panels, const SvgOptions& options) {
-  return write(draw(panels, options));
+  return to_svg(draw(panels, options));
+}
+
+std::string to_svg(const Drawing& drawing) {
+  return write(drawing);
 }
 
 }  // namespace dualpipe

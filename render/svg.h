@@ -19,4 +19,7 @@ using SvgOptions = FigureOptions;  // SVG has none of its own
 // Timelines above each other on one time axis. Requires: at least one panel.
 [[nodiscard]] std::string to_svg(std::span<const Panel> panels, const SvgOptions& options = {});
 
+// Any figure that is finished.
+[[nodiscard]] std::string to_svg(const Drawing& drawing);
+
 }  // namespace dualpipe

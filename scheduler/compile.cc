@@ -48,24 +48,6 @@ void check_deadlock(const Program& program, Violations& violations, Compilation&
   compilation.smallest_buffering = deadlock->smallest_buffering;
 }
 
-Program program_or_throw(Compilation compilation, const std::string& name) {
-  if (compilation.program) {
-    return std::move(*compilation.program);
-  }
-  constexpr std::size_t shown_max = 5;
-  const std::vector<Violation>& violations = compilation.violations;
-  std::string message = fmt::format("'{}' is not a valid schedule:", name);
-  for (std::size_t shown = 0; shown < violations.size() && shown < shown_max; ++shown) {
-    message +=
-        fmt::format("\n  {}: {}", to_string(violations[shown].kind), violations[shown].message);
-  }
-  const std::size_t all = violations.size() + static_cast<std::size_t>(compilation.omitted);
-  if (all > shown_max) {
-    message += fmt::format("\n  and {} more; `dualpipe-sim check` lists them", all - shown_max);
-  }
-  throw Error(ExitCode::invalid_schedule, message);
-}
-
 }  // namespace
 
 std::string_view to_string(Violation::Kind kind) {
@@ -136,6 +118,24 @@ Compilation compile_with_least_buffers(const Schedule& schedule) {
     }
   }
   return compilation;
+}
+
+Program program_or_throw(Compilation compilation, const std::string& name) {
+  if (compilation.program) {
+    return std::move(*compilation.program);
+  }
+  constexpr std::size_t shown_max = 5;
+  const std::vector<Violation>& violations = compilation.violations;
+  std::string message = fmt::format("'{}' is not a valid schedule:", name);
+  for (std::size_t shown = 0; shown < violations.size() && shown < shown_max; ++shown) {
+    message +=
+        fmt::format("\n  {}: {}", to_string(violations[shown].kind), violations[shown].message);
+  }
+  const std::size_t all = violations.size() + static_cast<std::size_t>(compilation.omitted);
+  if (all > shown_max) {
+    message += fmt::format("\n  and {} more; `dualpipe-sim check` lists them", all - shown_max);
+  }
+  throw Error(ExitCode::invalid_schedule, message);
 }
 
 Program compile_or_throw(const Schedule& schedule) {

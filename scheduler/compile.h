@@ -79,6 +79,10 @@ inline constexpr int violations_max = 100;
 // What engines run, whose transports have the buffers that the program asks for.
 [[nodiscard]] Compilation compile_with_least_buffers(const Schedule& schedule);
 
+// The program of a schedule of that name. Throws Error (invalid_schedule), listing the first
+// violations and the wait cycle, where there is none.
+[[nodiscard]] Program program_or_throw(Compilation compilation, const std::string& name);
+
 // As above and as compile(), for callers that have nothing to do with a broken schedule but say so.
 // Throws Error (invalid_schedule) listing the first violations and the wait cycle.
 [[nodiscard]] Program compile_or_throw(const Schedule& schedule);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "scheduler/communication.h"
 #include "scheduler/compile.h"
 #include "scheduler/schedule.h"
 
@@ -45,6 +46,10 @@ inline constexpr std::array<std::string_view, 3> network_sharings{"none", "pair"
 // full, even by a rank that has been idle. (1F1B on 8 ranks with 32 microbatches, F = 1, B = 2,
 // latency 0.1: 123.8 eager, 124.5 rendezvous. With one receive posted ahead rendezvous is 123.8
 // too.)
-[[nodiscard]] Compilation compile_for(NetworkModel::Mode mode, const Schedule& schedule);
+//
+// Grouped takes a communication order of its own, where there is one: without it DualPipe, and
+// every schedule in which two neighbours' sends cross, waits for ever.
+[[nodiscard]] Compilation compile_for(NetworkModel::Mode mode, const Schedule& schedule,
+                                      const CommunicationOrder& grouped_order = {});
 
 }  // namespace dualpipe

@@ -97,12 +97,8 @@ Compilation compile_on(const Wiring& wiring, const Subject& subject) {
   if (wiring.grouped || wiring.topology != Topology::channel) {
     semantics.receives_ahead = 0;
   }
-  CommunicationOrder communication;
-  if (wiring.grouped && subject.family != nullptr &&
-      subject.family->reference_communication != nullptr && !is_forward_only(subject.schedule)) {
-    communication = subject.family->reference_communication(subject.shape);
-  }
-  return compile(subject.schedule, semantics, communication);
+  return compile(subject.schedule, semantics,
+                 wiring.grouped ? grouped_communication(subject) : CommunicationOrder{});
 }
 
 // A rank that is over the limit is a violation as any other, if only what is there is known.

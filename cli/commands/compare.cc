@@ -20,7 +20,6 @@
 #include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
 #include "scheduler/program.h"
-#include "sim/simulate.h"
 #include "trace/metrics.h"
 
 namespace dualpipe {
@@ -44,8 +43,7 @@ Row simulate_row(const std::string& name, const SubjectOptions& options, const C
   try {
     const Program program = compile_subject(load_subject(one, config), config);
     const Placement& placement = program.pipeline().placement;
-    row.metrics =
-        measure(simulate(program, costs_for(program.schedule(), config), {.transfers = false}));
+    row.metrics = measure(predict(program, config, {.transfers = false}));
     for (const RankMetrics& rank : row.metrics.ranks) {
       row.peak_activations =
           std::max(row.peak_activations, placement.shares(rank.peak_activations));

@@ -104,7 +104,7 @@ Explanation explain_schedule(const SubjectOptions& options, const Config& config
   const Subject subject = load_subject(options, config);
   const Program program = compile_subject(subject, config);
   const CostModel costs = costs_for(program.schedule(), config);
-  Explanation explanation = explained(simulate(program, costs), program, costs);
+  Explanation explanation = explained(predict(program, config), program, costs);
   if (subject.family != nullptr) {
     Formula formula{.words = subject.family->step_time_formula,
                     .published = published_time(*subject.family, subject.shape, costs)};
@@ -273,10 +273,12 @@ std::string formula_text(const Explanation& explanation) {
   std::string text = fmt::format("\npublished: {}\n", explanation.formula->words);
   if (published.step_time) {
     const Time difference = explanation.step_time - *published.step_time;
-    text += fmt::format(
-        "  gives {}, simulated {}: {}\n", format_time(*published.step_time),
-        format_time(explanation.step_time),
-        difference == Time{} ? "equal" : fmt::format("{} ns apart", difference.count()));
+    text +=
+        fmt::format("  gives {}, simulated {}: {}\n", format_time(*published.step_time),
+                    format_time(explanation.step_time),
+                    difference == Time{}
+                        ? "equal"
+                        : format_time(difference > Time{} ? difference : -difference) + " apart");
   }
   for (const std::string& reason : published.reasons) {
     text += fmt::format("  {}\n", reason);

@@ -59,7 +59,7 @@ nlohmann::ordered_json closed_form_of(const Family& family, const Config& config
     return nullptr;  // They are for a whole step under the family's own limit.
   }
   const Placement placement = family.placement(shape);
-  const CostModel costs = resolve_costs(config.costs, shape.ranks, placement.stages());
+  const CostModel costs = costs_on(placement, config);
   for (const StageCosts& stage : costs.stages) {
     if (stage != costs.stages.front()) {
       return nullptr;  // Closed forms are for stages of equal cost.

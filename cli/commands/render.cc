@@ -12,7 +12,10 @@
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/subject.h"
+#include "costs/derive.h"
 #include "costs/error.h"
+#include "costs/overlap.h"
+#include "render/chunk.h"
 #include "render/figure.h"
 #include "render/svg.h"
 #include "render/terminal.h"
@@ -81,6 +84,32 @@ std::string as_text(const std::vector<Timeline>& timelines, const RenderOptions&
   return text;
 }
 
+ExitCode render_chunk(const RenderOptions& options, const std::string& format, const Config& config,
+                      const std::string& subject) {
+  if (!config.has_model()) {
+    throw Error(ExitCode::usage,
+                "--chunk: expected a config with a [model], of which the pieces are those; found "
+                "none; write for example --config configs/deepseek_v3_h800.toml");
+  }
+  SubjectOptions one = options.subject;
+  one.subject = subject;
+  const DerivedCosts derived = derived_costs(placement_of(one, config), config);
+  const int stages = static_cast<int>(derived.stages.size());
+  const int stage = *options.chunk;
+  if (stage < 0 || stage >= stages) {
+    throw Error(ExitCode::usage,
+                fmt::format("--chunk: expected a stage from 0 to {}; found {}", stages - 1, stage));
+  }
+  const OverlappedChunks& chunk = derived.stages[static_cast<std::size_t>(stage)].overlapped;
+  const std::string caption = fmt::format("{}, stage {}", config.model.name, stage);
+  SvgOptions svg;
+  svg.style = options.style;
+  svg.width_inches = options.width_inches;
+  write_file(options.output, format == "svg" ? to_svg(draw_chunk(chunk, caption, svg))
+                                             : chunk_table(chunk, caption));
+  return ExitCode::ok;
+}
+
 }  // namespace
 
 ExitCode run_render(const RenderOptions& options) {
@@ -89,6 +118,9 @@ ExitCode run_render(const RenderOptions& options) {
   std::vector<std::string> subjects = options.subjects;
   if (subjects.empty()) {
     subjects.push_back(config.pipeline.schedule);
+  }
+  if (options.chunk) {
+    return render_chunk(options, format, config, subjects.front());
   }
   std::vector<Timeline> timelines;
   for (const std::string& subject : subjects) {

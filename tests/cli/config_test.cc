@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/config_keys.h"
+#include "cli/subject.h"
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/file.h"
@@ -24,6 +26,7 @@
 namespace dualpipe {
 namespace {
 
+using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -196,7 +199,7 @@ TEST(Config, AnErrorSaysWhereWhatAndWhatToDo) {
             "text \"sec\" (did you mean 's'?); write for example unit = \"ms\"");
   EXPECT_EQ(refusal_of_text("[pipeline]\n\n[cost]\nforward = 1"),
             "bench.toml:3:2: unknown table \"cost\" (did you mean 'costs'?); the tables are "
-            "pipeline, costs");
+            "pipeline, costs, model, parallel, hardware, network, jitter");
   EXPECT_EQ(refusal_of_text("costs = 3"),
             "bench.toml:1:9: costs: expected a table; found 3; write [costs] with its keys below");
   EXPECT_EQ(
@@ -211,7 +214,7 @@ TEST(Config, AnErrorSaysWhereWhatAndWhatToDo) {
 TEST(Config, AnUnknownKeyIsAnErrorThatNamesTheNearest) {
   EXPECT_THAT(refusal_of_text("[costs]\nforwrd = 1"),
               HasSubstr("bench.toml:2:1: unknown key \"costs.forwrd\" (did you mean "
-                        "'costs.forward'?); the keys are pipeline.schedule, pipeline.ranks, "));
+                        "'costs.forward'?); the keys of [costs] are unit, per, "));
   EXPECT_THAT(refusal_of_set("costs.forwrd=2"),
               HasSubstr("--set costs.forwrd=2: unknown key \"costs.forwrd\" (did you mean "
                         "'costs.forward'?)"));
@@ -343,41 +346,97 @@ TEST(Config, ADumpKeepsTextsThatNeedEscapes) {
   EXPECT_EQ(parse(dump_config(config)).pipeline, config.pipeline);
 }
 
-TEST(Config, EveryFileInConfigsLoadsAndResolves) {
+std::vector<std::string> files_in(const std::string& folder) {
   std::vector<std::string> paths;
-  for (const auto& entry : std::filesystem::directory_iterator(configs)) {
-    paths.push_back(entry.path().string());
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.is_regular_file()) {
+      paths.push_back(entry.path().string());
+    }
   }
   std::ranges::sort(paths);
-  EXPECT_GE(paths.size(), 4U);
+  return paths;
+}
+
+TEST(Config, EveryFileInConfigsLoadsAndResolves) {
+  const std::vector<std::string> paths = files_in(configs);
+  EXPECT_GE(paths.size(), 5U);
   for (const std::string& path : paths) {
     SCOPED_TRACE(path);
     const Config config = load_config(std::vector{path}, {});
-    const PipelineConfig& pipeline = config.pipeline;
-    const Schedule schedule =
-        generate(find_family(pipeline.schedule), {.ranks = pipeline.ranks,
-                                                  .microbatches = pipeline.microbatches,
-                                                  .chunks = pipeline.chunks});
-    const int stages = schedule.pipeline.stages();
-    const CostModel costs = resolve_costs(config.costs, pipeline.ranks, stages);
-    EXPECT_EQ(costs.stages.size(), static_cast<std::size_t>(stages));
+    const Placement placement = find_family(config.pipeline.schedule).placement(shape_of(config));
+    EXPECT_EQ(costs_on(placement, config).stages.size(),
+              static_cast<std::size_t>(placement.stages()));
   }
+}
+
+// Four stages of 64 GPUs, which every model's sizes divide into.
+TEST(Config, EveryModelHasCostsOnEveryMachine) {
+  const std::vector<std::string> models = files_in(configs + "/models");
+  const std::vector<std::string> machines = files_in(configs + "/hardware");
+  EXPECT_GE(models.size(), 6U);
+  EXPECT_GE(machines.size(), 5U);
+  for (const std::string& model : models) {
+    for (const std::string& machine : machines) {
+      SCOPED_TRACE(model + " on " + machine);
+      const Config config =
+          load_config(std::vector{model, machine},
+                      std::vector<std::string>{"parallel.tensor=8", "parallel.data=8"});
+      for (const StageCosts& stage : costs_on(linear_placement(4), config).stages) {
+        EXPECT_GT(stage.forward, Time(0));
+        EXPECT_GT(stage.backward_input, stage.backward_weight);
+        EXPECT_GT(stage.bytes.weights, 0);
+        EXPECT_GT(stage.bytes.activation, stage.bytes.weight_operands / 2);
+      }
+    }
+  }
+}
+
+TEST(Config, AHuggingFaceFileSetsTheModel) {
+  const std::string path = testing::TempDir() + "/config.json";
+  std::ofstream(path) << R"({"model_type":"llama","hidden_size":4096,"intermediate_size":14336,
+      "num_attention_heads":32,"num_key_value_heads":8,"num_hidden_layers":32,
+      "vocab_size":128256,"tie_word_embeddings":false})";
+  const Config config = load_config(std::vector{path}, std::vector<std::string>{"model.name=mine"});
+  EXPECT_EQ(config.model.layers, 32);
+  EXPECT_EQ(config.model.kv_heads, 8);
+  EXPECT_EQ(config.model.name, "mine");
+}
+
+TEST(Config, ACostThatIsSetGoesBeforeTheDerivedOne) {
+  const std::vector<std::string> paths{configs + "/models/llama_3_8b.toml",
+                                       configs + "/hardware/h100.toml"};
+  const Placement placement = linear_placement(4);
+  const CostModel derived = costs_on(placement, load_config(paths, {}));
+  const CostModel costs =
+      costs_on(placement, load_config(paths, std::vector<std::string>{"costs.backward_weight=7"}));
+  EXPECT_EQ(costs.stages[2].backward_weight, Time(7'000'000));
+  EXPECT_EQ(costs.stages[2].forward, derived.stages[2].forward);
+  EXPECT_EQ(costs.p2p, derived.p2p);
+}
+
+// What is dumped says the same, and leaves derived costs to be derived.
+TEST(Config, ADumpOfAModelDerivesTheSameCosts) {
+  const Config config = load_config(
+      std::vector{configs + "/models/mixtral_8x7b.toml", configs + "/hardware/h800.toml"},
+      std::vector<std::string>{"parallel.expert=8", "parallel.data=8"});
+  const Config back = parse_config(dump_config(config), "dump", {});
+  EXPECT_EQ(costs_on(linear_placement(4), back), costs_on(linear_placement(4), config));
 }
 
 TEST(Config, EveryChoiceOfATextIsOneThatCostsResolveWith) {
   for (const ConfigKey& key : config_keys()) {
     for (const std::string_view choice : key.choices) {
       const Config config = load({key.dotted() + "=" + std::string(choice)});
-      EXPECT_EQ(resolve_costs(config.costs, 2, 2).stages.size(), 2U) << key.dotted() << choice;
+      EXPECT_EQ(costs_on(linear_placement(2), config).stages.size(), 2U) << key.dotted() << choice;
     }
   }
 }
 
 TEST(Config, DescribesEveryKeyOnce) {
   const std::string text = describe_config();
-  EXPECT_THAT(
-      text, HasSubstr("pipeline.ranks              devices in the pipeline\n"
-                      "                            a whole number from 1 to 100000; default 8\n"));
+  EXPECT_THAT(text,
+              ContainsRegex("\npipeline\\.ranks +devices in the pipeline\n +a whole number from 1 "
+                            "to 100000; default 8\n"));
   for (const ConfigKey& key : config_keys()) {
     const std::size_t place = text.find("\n" + key.dotted() + " ");
     EXPECT_TRUE(place != std::string::npos || text.starts_with(key.dotted())) << key.dotted();
