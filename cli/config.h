@@ -36,8 +36,6 @@ struct PipelineConfig {
   bool operator==(const PipelineConfig&) const = default;
 };
 
-// CostValue remembers where it was read, so two configs from different places are never equal even
-// where all their numbers are.
 // The [jitter] table: what makes a real step differ from its costs; see Variation.
 struct JitterConfig {
   double op = 0.0;

@@ -1,7 +1,6 @@
 #include "cli/config_keys.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
 #include <optional>
@@ -9,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <variant>
+#include <vector>
 
 #include <fmt/core.h>
 #include <fmt/format.h>
@@ -124,12 +124,12 @@ std::string quoted(std::string_view text) {
 
 namespace {
 
-// Costs that nobody has set are not those of a config whose costs come from a model.
-bool is_derived(const ConfigKey& key, const Config& config) {
-  Config values = config;
+// A cost that nobody has set must not go before a derived one when the dump is read back.
+bool is_unset_cost(const ConfigKey& key, const Config& config) {
+  Config values = config;  // a key gives access to change its field
   const ConfigField field = key.field(values);
   const auto* const* value = std::get_if<CostValue*>(&field);
-  return config.has_model() && value != nullptr && (*value)->where.empty();
+  return value != nullptr && (*value)->where.empty();
 }
 
 // Tables that few people need are left out where nothing in them was set.
@@ -154,8 +154,9 @@ std::string dump_config(const Config& config) {
       text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", key.table);
       table = key.table;
     }
-    const std::string value = is_derived(key, config) ? "" : toml_value(key, config);
-    const std::string entry = fmt::format("{}{} = {}", value.empty() ? "# " : "", key.name, value);
+    const std::string value = toml_value(key, config);
+    const bool is_out = value.empty() || is_unset_cost(key, config);
+    const std::string entry = fmt::format("{}{} = {}", is_out ? "# " : "", key.name, value);
     text += fmt::format("{:<28}  # {}\n", entry, key.meaning);
   }
   return text;

@@ -15,6 +15,7 @@
 #include "costs/cost_model.h"
 #include "costs/derive.h"
 #include "costs/error.h"
+#include "scheduler/communication.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
 #include "scheduler/lowered.h"
@@ -26,6 +27,7 @@
 #include "sim/durations.h"
 #include "sim/events.h"
 #include "sim/network.h"
+#include "sim/sensitivity.h"
 #include "sim/simulate.h"
 #include "trace/timeline.h"
 
@@ -244,15 +246,21 @@ Variation variation_of(const Config& config) {
 }
 
 Timeline predict(const Program& program, const Config& config, const SimulationOptions& options) {
-  const CostModel costs = costs_for(program.schedule(), config);
-  const NetworkModel network = network_of(config);
-  const Variation variation = variation_of(config);
-  if (network == NetworkModel{} && variation == Variation{}) {
-    return simulate(program, costs, options);
+  if (network_of(config) == NetworkModel{} && variation_of(config) == Variation{}) {
+    return simulate(program, costs_for(program.schedule(), config), options);
   }
-  const DurationSampler sampler(program, costs, variation);
-  const StepDurations durations = sampler.draw(static_cast<std::uint64_t>(config.jitter.seed), 0);
-  return network == NetworkModel{} ? simulate(program, costs, durations, options)
+  return predict_changed(program, config, costs_for(program.schedule(), config), -1);
+}
+
+Timeline predict_changed(const Program& program, const Config& config, const CostModel& costs,
+                         int faster_rank) {
+  const DurationSampler sampler(program, costs, variation_of(config));
+  StepDurations durations = sampler.draw(static_cast<std::uint64_t>(config.jitter.seed), 0);
+  if (faster_rank >= 0) {
+    shorten_rank(program, faster_rank, durations);
+  }
+  const NetworkModel network = network_of(config);
+  return network == NetworkModel{} ? simulate(program, costs, durations)
                                    : simulate_events(program, costs, network, durations);
 }
 

@@ -93,6 +93,11 @@ struct Subject {
 [[nodiscard]] Timeline predict(const Program& program, const Config& config,
                                const SimulationOptions& options = {});
 
+// As above, with other costs, and with the slots of one rank one per cent faster where
+// `faster_rank` is none below 0.
+[[nodiscard]] Timeline predict_changed(const Program& program, const Config& config,
+                                       const CostModel& costs, int faster_rank);
+
 // The timeline in a file; or the simulated timeline of a schedule.
 // Throws what load_subject(), compile_or_throw() and parse_timeline() throw.
 [[nodiscard]] Timeline load_timeline(const SubjectOptions& options, const Config& config);

@@ -5,8 +5,10 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -113,27 +115,43 @@ constexpr std::array<BytesKey, 6> bytes_keys{{
 // Which of the config's values count: all of them, defaults too, or those that somebody has set.
 enum class Values : std::uint8_t { all, set };
 
+struct TransferTimes {
+  Time& whole;
+  Time& latency;
+};
+
+// One of the two transfers, as far as it is set. One that was all latency stays so; of any other
+// the latency stays, unless it is set too.
+void set_transfer(const std::optional<double>& whole, const std::optional<double>& latency,
+                  const std::string& key, const Scale& time, const TransferTimes& transfer) {
+  const bool was_all_latency = transfer.latency == transfer.whole;
+  if (whole) {
+    transfer.whole = Time(time.apply(*whole, "", key));
+    transfer.latency =
+        was_all_latency ? transfer.whole : std::min(transfer.latency, transfer.whole);
+  }
+  if (latency) {
+    transfer.latency = Time(time.apply(*latency, "", key + "_latency"));
+    if (transfer.latency > transfer.whole) {
+      refuse(
+          "", key + "_latency",
+          fmt::format("expected at most the whole transfer, {} ns; found {} ns; set costs.{} too",
+                      transfer.whole.count(), transfer.latency.count(), key));
+    }
+  }
+}
+
 // Everything but the stages.
 void resolve_transfers(const CostConfig& config, Values which, const Scale& time,
                        CostModel& costs) {
-  const auto part = [&](std::string_view key, double value, double whole) {
-    if (value > whole) {
-      refuse("", key,
-             fmt::format("expected at most the whole transfer, {}; found {}", whole, value));
-    }
-    return Time(time.apply(value, "", key));
-  };
-  if (which == Values::all || config.p2p) {
+  if (which == Values::all) {
     const double p2p = config.p2p.value_or(0.0);
-    costs.p2p = Time(time.apply(p2p, "", "p2p"));
-    costs.p2p_latency = part("p2p_latency", config.p2p_latency.value_or(p2p), p2p);
+    costs.p2p = costs.p2p_latency = Time(time.apply(p2p, "", "p2p"));
+    costs.p2p_in_node = costs.p2p_in_node_latency = costs.p2p;
   }
-  if (which == Values::all || config.p2p || config.p2p_in_node) {
-    const double in_node = config.p2p_in_node.value_or(config.p2p.value_or(0.0));
-    costs.p2p_in_node = Time(time.apply(in_node, "", "p2p_in_node"));
-    costs.p2p_in_node_latency =
-        part("p2p_in_node_latency", config.p2p_in_node_latency.value_or(in_node), in_node);
-  }
+  set_transfer(config.p2p, config.p2p_latency, "p2p", time, {costs.p2p, costs.p2p_latency});
+  set_transfer(config.p2p_in_node, config.p2p_in_node_latency, "p2p_in_node", time,
+               {costs.p2p_in_node, costs.p2p_in_node_latency});
   if (config.ranks_per_node < 0) {
     refuse("", "ranks_per_node",
            fmt::format("expected at least 0, found {}", config.ranks_per_node));
@@ -197,18 +215,21 @@ void resolve_stages(const CostConfig& config, Values which, const Scales& scales
 
 // Requires: the halves of every stage; `overlapped` as it is without the config's.
 void resolve_overlapped(const CostConfig& config, const Scale& time, CostModel& costs) {
-  const CostValue value = config.overlapped.value_or(0.0);
-  const PerStage overlapped{value, "overlapped", time};
+  if (!config.overlapped) {
+    for (StageCosts& stage : costs.stages) {
+      stage.overlapped = std::max({stage.overlapped, stage.forward, stage.backward()});
+    }
+    return;
+  }
+  const PerStage overlapped{*config.overlapped, "overlapped", time};
   overlapped.check(static_cast<int>(costs.stages.size()));
   int number = 0;
   for (StageCosts& stage : costs.stages) {
     const Time longer = std::max(stage.forward, stage.backward());
     const Time rounding{2};
-    if (config.overlapped) {
-      stage.overlapped = Time(overlapped.at(number));
-    }
+    stage.overlapped = Time(overlapped.at(number));
     if (stage.overlapped + rounding < longer) {
-      refuse(value.where, "overlapped",
+      refuse(config.overlapped->where, "overlapped",
              fmt::format("stage {}: a forward overlapped with a backward takes at least the longer "
                          "of the two, {} ns; found {} ns",
                          number, longer.count(), stage.overlapped.count()));

@@ -158,7 +158,7 @@ struct CostConfig {
 
 // `derived`, and in it whatever the config sets: a value that is read from somewhere (where), or an
 // optional one that is there. A stage's overlapped time, where it is not set but its halves are,
-// keeps its ratio to their sum. Throws as above.
+// keeps its ratio to their sum; a transfer that is set keeps the derived latency. Throws as above.
 [[nodiscard]] CostModel override_costs(CostModel derived, const CostConfig& config, int ranks);
 
 // Throws Error (usage) where the times or bytes of a step with so many microbatches, all added up,

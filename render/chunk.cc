@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <tuple>
@@ -19,7 +19,6 @@
 #include "render/style.h"
 #include "render/table.h"
 #include "render/units.h"
-#include "scheduler/op.h"
 
 namespace dualpipe {
 namespace {

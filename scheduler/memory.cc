@@ -17,6 +17,7 @@
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/op.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
 
 namespace dualpipe {
@@ -98,25 +99,32 @@ std::vector<StageBytes> stage_bytes_of(const CostModel& costs) {
   return bytes;
 }
 
-MemoryUse resident_memory(const Placement& placement, int rank, std::span<const StageBytes> bytes) {
-  MemoryUse resident;
+std::vector<MemoryUse> resident_memory(const Placement& placement,
+                                       std::span<const StageBytes> bytes, MemoryPurpose purpose) {
+  std::vector<MemoryUse> resident(static_cast<std::size_t>(placement.ranks));
   if (bytes.empty()) {
     return resident;
   }
+  const bool trains = purpose == MemoryPurpose::training;
   constexpr int buffers = 2;
+  const std::vector<int>& first_direction = placement.rank_of_stage.front();
   for (const std::vector<int>& rank_of : placement.rank_of_stage) {
     for (std::size_t stage = 0; stage < rank_of.size(); ++stage) {
-      if (rank_of[stage] != rank) {
-        continue;
+      MemoryUse& own = resident[static_cast<std::size_t>(rank_of[stage])];
+      const bool is_counted =
+          &rank_of != &first_direction && first_direction[stage] == rank_of[stage];
+      if (!is_counted) {
+        own.weights += bytes[stage].weights;
+        own.gradients += trains ? bytes[stage].gradients : 0;
+        own.optimizer += trains ? bytes[stage].optimizer : 0;
       }
-      resident.weights += bytes[stage].weights;
-      resident.gradients += bytes[stage].gradients;
-      resident.optimizer += bytes[stage].optimizer;
       // An activation from the stage before, a gradient from the one after.
-      const bool has_before = stage > 0 && rank_of[stage - 1] != rank;
-      const bool has_after = stage + 1 < rank_of.size() && rank_of[stage + 1] != rank;
-      resident.receive_buffers += buffers * ((has_before ? bytes[stage - 1].boundary : 0) +
-                                             (has_after ? bytes[stage].boundary : 0));
+      if (stage > 0 && rank_of[stage - 1] != rank_of[stage]) {
+        own.receive_buffers += buffers * bytes[stage - 1].boundary;
+      }
+      if (trains && stage + 1 < rank_of.size() && rank_of[stage + 1] != rank_of[stage]) {
+        own.receive_buffers += buffers * bytes[stage].boundary;
+      }
     }
   }
   return resident;
@@ -137,7 +145,7 @@ void MemoryCount::end(const Slot& slot) {
   for (const Op& op : slot) {
     switch (op.kind) {
       case OpKind::forward:
-        if (purpose_ == Purpose::inference) {
+        if (purpose_ == MemoryPurpose::inference) {
           --activations_;
           take_activation(op, -1);
         }
@@ -200,12 +208,13 @@ std::optional<std::int64_t> parse_bytes(std::string_view text) {
 
 std::vector<MemoryExcess> find_excesses(const Schedule& schedule, std::span<const StageBytes> bytes,
                                         const MemoryLimit& limit) {
-  const MemoryCount::Purpose purpose =
-      is_forward_only(schedule) ? MemoryCount::Purpose::inference : MemoryCount::Purpose::training;
+  const MemoryPurpose purpose =
+      is_forward_only(schedule) ? MemoryPurpose::inference : MemoryPurpose::training;
+  const std::vector<MemoryUse> resident =
+      resident_memory(schedule.pipeline.placement, bytes, purpose);
   std::vector<MemoryExcess> excesses;
   for (std::size_t rank = 0; rank < schedule.ranks.size(); ++rank) {
-    MemoryCount memory(bytes, purpose,
-                       resident_memory(schedule.pipeline.placement, static_cast<int>(rank), bytes));
+    MemoryCount memory(bytes, purpose, resident[rank]);
     std::optional<std::size_t> first;
     const std::vector<Slot>& slots = schedule.ranks[rank];
     for (std::size_t slot = 0; slot < slots.size(); ++slot) {

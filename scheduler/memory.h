@@ -35,11 +35,15 @@ struct MemoryUse {
   bool operator==(const MemoryUse&) const = default;
 };
 
-// What a rank keeps all the time: the parameters of its stages, once for each direction that has
-// the stage there, and for each kind of message from another rank two receive buffers, one that is
-// read while the next message arrives in the other. `bytes` per stage, or empty.
-[[nodiscard]] MemoryUse resident_memory(const Placement& placement, int rank,
-                                        std::span<const StageBytes> bytes);
+enum class MemoryPurpose : std::uint8_t { training, inference };
+
+// [rank]: what it keeps all the time - the parameters of its stages, once each even where both
+// directions of a stage are on it, and for each kind of message from another rank two receive
+// buffers, one that is read while the next message arrives in the other. Inference has neither
+// gradients, of either sort, nor an optimizer. `bytes` per stage, or empty.
+[[nodiscard]] std::vector<MemoryUse> resident_memory(const Placement& placement,
+                                                     std::span<const StageBytes> bytes,
+                                                     MemoryPurpose purpose);
 
 // Takes a rank's slots in order and keeps count: a slot adds what it allocates when it begins and
 // frees when it ends. An activation counts as alive from the begin of its forward to the end of its
@@ -47,11 +51,10 @@ struct MemoryUse {
 // forward.
 class MemoryCount {
  public:
-  enum class Purpose : std::uint8_t { training, inference };
-
   // `bytes` per stage, or empty where bytes do not matter; must outlive this. `resident` is there
   // from the beginning.
-  explicit MemoryCount(std::span<const StageBytes> bytes, Purpose purpose = Purpose::training,
+  explicit MemoryCount(std::span<const StageBytes> bytes,
+                       MemoryPurpose purpose = MemoryPurpose::training,
                        const MemoryUse& resident = {})
       : bytes_(bytes), purpose_(purpose), alive_(resident), peak_(resident) {}
 
@@ -75,7 +78,7 @@ class MemoryCount {
   void note_peak();
 
   std::span<const StageBytes> bytes_;
-  Purpose purpose_ = Purpose::training;
+  MemoryPurpose purpose_ = MemoryPurpose::training;
   int activations_ = 0;
   int peak_activations_ = 0;
   MemoryUse alive_;

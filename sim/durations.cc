@@ -118,9 +118,9 @@ StepDurations nominal_durations(const Program& program, const CostModel& costs) 
 }
 
 void require_valid(const Variation& variation, const Pipeline& pipeline) {
-  check_number("slot_sigma", Variation::sigma_max, variation.slot_sigma);
-  check_number("transfer_sigma", Variation::sigma_max, variation.transfer_sigma);
-  check_number("microbatch_sigma", Variation::sigma_max, variation.microbatch_sigma);
+  check_number("op", Variation::sigma_max, variation.slot_sigma);
+  check_number("transfer", Variation::sigma_max, variation.transfer_sigma);
+  check_number("microbatch", Variation::sigma_max, variation.microbatch_sigma);
   check_factors("stage_factors", variation.stage_factors, pipeline.stages(), "stage");
   check_factors("rank_factors", variation.rank_factors, pipeline.ranks(), "rank");
 }

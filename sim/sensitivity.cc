@@ -71,21 +71,6 @@ void shorten_part(Sensitivity::Of of, int index, CostModel& costs) {
   }
 }
 
-Time step_time(const Program& program, const CostModel& costs) {
-  return makespan(simulate(program, costs, SimulationOptions{.transfers = false}));
-}
-
-// A stage may be on two ranks, so that no cost model says what one rank alone would gain.
-Time step_time_with_faster(int rank, const Program& program, const CostModel& costs) {
-  StepDurations durations = nominal_durations(program, costs);
-  const std::vector<std::size_t> first = first_slots(program);
-  const std::size_t own = static_cast<std::size_t>(rank);
-  for (std::size_t slot = first[own]; slot < first[own + 1]; ++slot) {
-    shorten(durations.slots[slot]);
-  }
-  return makespan(simulate(program, costs, durations, {.transfers = false}));
-}
-
 }  // namespace
 
 std::string_view to_string(Sensitivity::Of of) {
@@ -95,33 +80,54 @@ std::string_view to_string(Sensitivity::Of of) {
   return names[static_cast<std::size_t>(of)];
 }
 
-std::vector<Sensitivity> sensitivities(const Program& program, const CostModel& costs) {
+// A stage may be on two ranks, so that no cost model says what one rank alone would gain.
+void shorten_rank(const Program& program, int rank, StepDurations& durations) {
+  const std::vector<std::size_t> first = first_slots(program);
+  const std::size_t own = static_cast<std::size_t>(rank);
+  for (std::size_t slot = first[own]; slot < first[own + 1]; ++slot) {
+    shorten(durations.slots[slot]);
+  }
+}
+
+std::vector<Sensitivity> sensitivities(const Pipeline& pipeline, const CostModel& costs,
+                                       const StepTime& step_time) {
   using Of = Sensitivity::Of;
   std::vector<Sensitivity> rows;
   for (const Of of : {Of::forward, Of::backward_input, Of::backward_weight, Of::overlapped,
                       Of::transfer, Of::tail}) {
     rows.push_back({.of = of});
   }
-  for (int stage = 0; stage < program.pipeline().stages(); ++stage) {
+  for (int stage = 0; stage < pipeline.stages(); ++stage) {
     rows.push_back({.of = Of::stage, .index = stage});
   }
-  for (int rank = 0; rank < program.pipeline().ranks(); ++rank) {
+  for (int rank = 0; rank < pipeline.ranks(); ++rank) {
     rows.push_back({.of = Of::rank, .index = rank});
   }
-  const Time whole = step_time(program, costs);
+  constexpr int no_rank = -1;
+  const Time whole = step_time(costs, no_rank);
   for (Sensitivity& row : rows) {
     if (row.of == Of::rank) {
-      row.saved = whole - step_time_with_faster(row.index, program, costs);
+      row.saved = whole - step_time(costs, row.index);
     } else {
       CostModel shorter = costs;
       shorten_part(row.of, row.index, shorter);
-      row.saved = whole - step_time(program, shorter);
+      row.saved = whole - step_time(shorter, no_rank);
     }
     row.elasticity = whole == Time{} ? 0.0
                                      : percent * static_cast<double>(row.saved.count()) /
                                            static_cast<double>(whole.count());
   }
   return rows;
+}
+
+std::vector<Sensitivity> sensitivities(const Program& program, const CostModel& costs) {
+  return sensitivities(program.pipeline(), costs, [&](const CostModel& changed, int faster_rank) {
+    StepDurations durations = nominal_durations(program, changed);
+    if (faster_rank >= 0) {
+      shorten_rank(program, faster_rank, durations);
+    }
+    return makespan(simulate(program, changed, durations, {.transfers = false}));
+  });
 }
 
 }  // namespace dualpipe

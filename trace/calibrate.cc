@@ -1,9 +1,12 @@
 #include "trace/calibrate.h"
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -157,6 +160,74 @@ std::vector<StageMeans> means_of(const Timeline& timeline) {
   return means;
 }
 
+// Those that the timeline knows: activations always, parameters only where it has any.
+void set_bytes(const Timeline& timeline, CostConfig& config) {
+  struct Kind {
+    CostValue CostConfig::* value;
+    std::int64_t StageBytes::* bytes;
+  };
+  constexpr std::array<Kind, 6> kinds{{
+      {&CostConfig::activation_bytes, &StageBytes::activation},
+      {&CostConfig::weight_operand_bytes, &StageBytes::weight_operands},
+      {&CostConfig::boundary_bytes, &StageBytes::boundary},
+      {&CostConfig::weight_bytes, &StageBytes::weights},
+      {&CostConfig::gradient_bytes, &StageBytes::gradients},
+      {&CostConfig::optimizer_bytes, &StageBytes::optimizer},
+  }};
+  for (const Kind& kind : kinds) {
+    std::vector<double> values;
+    for (const StageBytes& bytes : timeline.stage_bytes) {
+      values.push_back(static_cast<double>(bytes.*kind.bytes));
+    }
+    if (std::ranges::any_of(values, [](double value) { return value != 0.0; })) {
+      config.*kind.value = CostValue(std::move(values), "the timeline");
+    }
+  }
+  if (!timeline.stage_bytes.empty() && timeline.stage_bytes.back().logits != 0) {
+    config.logits_bytes =
+        CostValue({static_cast<double>(timeline.stage_bytes.back().logits)}, "the timeline");
+  }
+}
+
+// The mean of what the ranks of a stage take; and of the gradient norm what the last rank to come
+// to it waits.
+void set_tail(const Timeline& timeline, CostConfig& config) {
+  struct Kind {
+    CostValue CostConfig::* value;
+    TailKind kind;
+  };
+  constexpr std::array<Kind, 4> kinds{{
+      {&CostConfig::replica_reduce, TailKind::replica_reduce},
+      {&CostConfig::gradient_reduce, TailKind::gradient_reduce},
+      {&CostConfig::optimizer, TailKind::optimizer},
+      {&CostConfig::parameter_gather, TailKind::parameter_gather},
+  }};
+  for (const Kind& kind : kinds) {
+    std::vector<Mean> means(static_cast<std::size_t>(timeline.pipeline.stages()));
+    bool is_there = false;
+    for (const TailSpan& span : timeline.tail) {
+      if (span.kind == kind.kind) {
+        means[static_cast<std::size_t>(span.stage)].add(
+            static_cast<double>((span.end - span.begin).count()));
+        is_there = true;
+      }
+    }
+    if (is_there) {
+      std::vector<double> values;
+      for (const Mean& mean : means) {
+        values.push_back(mean.value());
+      }
+      config.*kind.value = CostValue(std::move(values), "the timeline");
+    }
+  }
+  for (const TailSpan& span : timeline.tail) {
+    if (span.kind == TailKind::gradient_norm) {
+      const double wait = static_cast<double>((span.end - span.begin).count());
+      config.gradient_norm = std::min(config.gradient_norm.value_or(wait), wait);
+    }
+  }
+}
+
 }  // namespace
 
 CostConfig calibrate(const Timeline& timeline) {
@@ -171,33 +242,30 @@ CostConfig calibrate(const Timeline& timeline) {
   CostConfig config;
   config.unit = "ns";
   config.per = "stage";
-  config.forward.values.clear();
-  config.backward_input.values.clear();
-  config.backward_weight.values.clear();
+  const auto add = [](CostValue& value, double number) {
+    if (value.where.empty()) {
+      value = CostValue({}, "the timeline");
+    }
+    value.values.push_back(number);
+  };
   std::vector<double> overlapped;
   bool pairs = false;
   for (std::size_t stage = 0; stage < means.size(); ++stage) {
     const StageTimes& one = times[stage];
-    config.forward.values.push_back(one.forward);
-    config.backward_input.values.push_back(one.input);
-    config.backward_weight.values.push_back(one.weight);
+    add(config.forward, one.forward);
+    add(config.backward_input, one.input);
+    add(config.backward_weight, one.weight);
     const double backward = one.input + one.weight;
     pairs = pairs || !means[stage].saved.empty();
     overlapped.push_back(std::max(one.forward + backward - means[stage].saved.value(),
                                   std::max(one.forward, backward)));
   }
   if (pairs) {
-    config.overlapped = CostValue(overlapped, "");
+    config.overlapped = CostValue(overlapped, "the timeline");
   }
   config.p2p = transfer_time(timeline);
-  if (!timeline.stage_bytes.empty()) {
-    config.activation_bytes.values.clear();
-    config.weight_operand_bytes.values.clear();
-    for (const StageBytes& bytes : timeline.stage_bytes) {
-      config.activation_bytes.values.push_back(static_cast<double>(bytes.activation));
-      config.weight_operand_bytes.values.push_back(static_cast<double>(bytes.weight_operands));
-    }
-  }
+  set_bytes(timeline, config);
+  set_tail(timeline, config);
   return config;
 }
 

@@ -17,8 +17,9 @@ namespace dualpipe {
 // stays the sum. p2p is the lower decile of those transfers whose receiver was waiting already, for
 // only they are free of waiting - and of them the short ones, for the others waited for a processor
 // or a link; 0 where there are none.
-// The result is in nanoseconds per stage, with the timeline's bytes.
-// Throws Error (infeasible) naming the stage when one shows no forward or no backward.
+// Of the tail, the mean of each stage's parts; of the gradient norm what the last rank waits for
+// it. The result is in nanoseconds per stage, with what the timeline knows of bytes; all else is
+// left unset. Throws Error (infeasible) naming the stage when one shows no forward or no backward.
 [[nodiscard]] CostConfig calibrate(const Timeline& timeline);
 
 }  // namespace dualpipe

@@ -43,12 +43,12 @@ RankMemory memory_of(const std::vector<Span>& spans, MemoryCount count) {
 
 std::vector<RankMemory> memory_over_time(const Timeline& timeline) {
   std::vector<RankMemory> ranks;
-  const MemoryCount::Purpose purpose = purpose_of(timeline);
-  for (int rank = 0; rank < timeline.pipeline.ranks(); ++rank) {
-    const MemoryUse resident =
-        resident_memory(timeline.pipeline.placement, rank, timeline.stage_bytes);
-    ranks.push_back(memory_of(timeline.ranks[static_cast<std::size_t>(rank)],
-                              MemoryCount(timeline.stage_bytes, purpose, resident)));
+  const MemoryPurpose purpose = purpose_of(timeline);
+  const std::vector<MemoryUse> resident =
+      resident_memory(timeline.pipeline.placement, timeline.stage_bytes, purpose);
+  for (std::size_t rank = 0; rank < resident.size(); ++rank) {
+    ranks.push_back(memory_of(timeline.ranks[rank],
+                              MemoryCount(timeline.stage_bytes, purpose, resident[rank])));
   }
   return ranks;
 }

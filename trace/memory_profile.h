@@ -23,8 +23,8 @@ struct RankMemory {
   MemoryPoint peak;                 // the first moment of the largest total
 };
 
-// One per rank. A slot takes what it allocates when it begins and gives back when it ends; where a
-// slot begins as the one before ends, both are alive for that moment, as they are in MemoryCount.
+// One per rank. A slot takes what it allocates when it begins and gives back when it ends, as in
+// MemoryCount; what ends is given back before what begins at the same time takes.
 // What a rank keeps all the time is there from the begin to the end.
 [[nodiscard]] std::vector<RankMemory> memory_over_time(const Timeline& timeline);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -42,39 +41,42 @@ RankMetrics measure_rank(const std::vector<Span>& spans, MemoryCount memory) {
 
 }  // namespace
 
-MemoryCount::Purpose purpose_of(const Timeline& timeline) {
+MemoryPurpose purpose_of(const Timeline& timeline) {
   const bool backward =
       std::any_of(timeline.ranks.begin(), timeline.ranks.end(), [](const auto& spans) {
         return std::any_of(spans.begin(), spans.end(), [](const Span& span) {
           return span.slot.back().kind != OpKind::forward;
         });
       });
-  return backward ? MemoryCount::Purpose::training : MemoryCount::Purpose::inference;
+  return backward ? MemoryPurpose::training : MemoryPurpose::inference;
 }
 
 Metrics measure(const Timeline& timeline) {
   Metrics metrics;
   metrics.step_time = makespan(timeline);
-  Time busy{};
-  const MemoryCount::Purpose purpose = purpose_of(timeline);
-  for (std::size_t index = 0; index < timeline.ranks.size(); ++index) {
-    const MemoryUse resident =
-        resident_memory(timeline.pipeline.placement, static_cast<int>(index), timeline.stage_bytes);
-    RankMetrics rank =
-        measure_rank(timeline.ranks[index], MemoryCount(timeline.stage_bytes, purpose, resident));
-    for (const TailSpan& span : timeline.tail) {
-      if (span.rank == static_cast<int>(index) && span.kind == TailKind::optimizer) {
-        rank.busy += span.end - span.begin;
-      }
+  const MemoryPurpose purpose = purpose_of(timeline);
+  const std::vector<MemoryUse> resident =
+      resident_memory(timeline.pipeline.placement, timeline.stage_bytes, purpose);
+  std::vector<Time> updates(timeline.ranks.size());
+  for (const TailSpan& span : timeline.tail) {
+    if (span.kind == TailKind::optimizer) {
+      updates[static_cast<std::size_t>(span.rank)] += span.end - span.begin;
     }
+  }
+  double busy = 0.0;  // ns of all ranks together, which may be more than 64 bits hold
+  for (std::size_t index = 0; index < timeline.ranks.size(); ++index) {
+    RankMetrics rank = measure_rank(timeline.ranks[index],
+                                    MemoryCount(timeline.stage_bytes, purpose, resident[index]));
+    rank.busy += updates[index];
     rank.idle = metrics.step_time - rank.busy;
     rank.bubble_ratio = ratio(rank.idle, metrics.step_time);
     metrics.longest_rank_time = std::max(metrics.longest_rank_time, rank.end - rank.begin);
-    busy += rank.busy;
+    busy += static_cast<double>(rank.busy.count());
     metrics.ranks.push_back(rank);
   }
-  const Time whole = metrics.step_time * static_cast<std::int64_t>(metrics.ranks.size());
-  metrics.bubble_ratio = ratio(whole - busy, whole);
+  const double whole =
+      static_cast<double>(metrics.step_time.count()) * static_cast<double>(metrics.ranks.size());
+  metrics.bubble_ratio = whole == 0.0 ? 0.0 : (whole - busy) / whole;
   return metrics;
 }
 

@@ -32,7 +32,7 @@ struct Metrics {
 [[nodiscard]] Metrics measure(const Timeline& timeline);
 
 // Without a backward anywhere it is inference, which keeps nothing for one.
-[[nodiscard]] MemoryCount::Purpose purpose_of(const Timeline& timeline);
+[[nodiscard]] MemoryPurpose purpose_of(const Timeline& timeline);
 
 // The document of `simulate --format json`; docs/formats.md. `pipeline` is the timeline's.
 [[nodiscard]] std::string to_json(const Metrics& metrics, const Pipeline& pipeline);

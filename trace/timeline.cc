@@ -6,11 +6,13 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline_json.h"
@@ -23,12 +25,15 @@ using nlohmann::json;
 
 constexpr std::string_view activation_name = "activation";
 constexpr std::string_view gradient_name = "gradient";
-constexpr std::int64_t time_max = std::int64_t{1} << 60;  // 36 years, far from overflow
+// So that sums over all ranks, or over all that a rank may keep, fit in 64 bits.
+constexpr std::int64_t time_max = std::int64_t{1} << 45;  // ns: almost ten hours
+constexpr std::int64_t bytes_max = std::int64_t{1} << 50;
 
-std::int64_t to_int64(const JsonReader& reader, const json& value, const char* key) {
-  if (!value.is_number_integer() || value < 0 || value > time_max) {
+std::int64_t to_int64(const JsonReader& reader, const json& value, const char* key,
+                      std::int64_t largest = time_max) {
+  if (!value.is_number_integer() || value < 0 || value > largest) {
     reader.refuse(key, fmt::format("expected whole nanoseconds or bytes from 0 to {}, found {}",
-                                   time_max, value.is_primitive() ? value.dump() : "a list"));
+                                   largest, value.is_primitive() ? value.dump() : "a list"));
   }
   return value.get<std::int64_t>();
 }
@@ -133,7 +138,7 @@ StageBytes parse_bytes_of_stage(const JsonReader& reader, const json& row) {
               row.is_array() && row.size() == all_bytes ? all_bytes : few_bytes);
   std::array<std::int64_t, all_bytes> numbers{};
   for (std::size_t place = 0; place < row.size(); ++place) {
-    numbers[place] = to_int64(reader, row[place], "stage_bytes");
+    numbers[place] = to_int64(reader, row[place], "stage_bytes", bytes_max);
   }
   return {.activation = numbers[0],
           .weight_operands = numbers[1],
@@ -164,6 +169,33 @@ TailSpan parse_tail(const JsonReader& reader, const json& row, const Pipeline& p
                                       *kind, span.stage, span.rank));
   }
   return span;
+}
+
+// Rank after rank, by begin; and a rank computes one thing at a time.
+void check_tail(const JsonReader& reader, const Timeline& timeline) {
+  const TailSpan* previous = nullptr;
+  Time computed{};  // until when the rank does
+  for (const TailSpan& span : timeline.tail) {
+    if (previous != nullptr &&
+        std::pair(span.rank, span.begin) < std::pair(previous->rank, previous->begin)) {
+      reader.refuse("tail", fmt::format("rank {}: {} of stage {} is out of order; expected rank "
+                                        "after rank, each by its begin",
+                                        span.rank, to_string(span.kind), span.stage));
+    }
+    if (previous == nullptr || previous->rank != span.rank) {
+      const std::vector<Span>& slots = timeline.ranks[static_cast<std::size_t>(span.rank)];
+      computed = slots.empty() ? Time{} : slots.back().end;
+    }
+    if (span.kind == TailKind::optimizer) {
+      if (span.begin < computed) {
+        reader.refuse("tail", fmt::format("rank {}: the optimizer of stage {} begins before the "
+                                          "rank has computed what is before it",
+                                          span.rank, span.stage));
+      }
+      computed = span.end;
+    }
+    previous = &span;
+  }
 }
 
 void check_ranks(const JsonReader& reader, const Pipeline& pipeline) {
@@ -308,6 +340,7 @@ Timeline parse_timeline(std::string_view text, const std::string& origin) {
     for (const json& value : reader.list("tail")) {
       timeline.tail.push_back(parse_tail(reader, value, timeline.pipeline));
     }
+    check_tail(reader, timeline);
   }
   return timeline;
 }

@@ -19,6 +19,7 @@
 #include "cli/config.h"
 #include "cli/slot_grid.h"
 #include "cli/subject.h"
+#include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/communication.h"
 #include "scheduler/compile.h"

@@ -17,12 +17,10 @@
 #include "cli/subject.h"
 #include "costs/cost_model.h"
 #include "costs/cost_sources.h"
-#include "costs/derive.h"
 #include "costs/error.h"
 #include "render/table.h"
 #include "render/units.h"
 #include "scheduler/file.h"
-#include "scheduler/generate.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
 
@@ -36,14 +34,11 @@ struct SetCost {
   std::string where;
 };
 
-// Where the key's value was read; "" where nobody set it.
+// Where a value was read, as far as that is remembered.
 struct Place {
   std::string operator()(const CostValue* value) const { return value->where; }
   std::string operator()(const std::optional<CostValue>* value) const {
     return value->has_value() ? (*value)->where : "";
-  }
-  std::string operator()(const std::optional<double>* value) const {
-    return value->has_value() ? "the config" : "";
   }
   template <typename Other>
   std::string operator()(const Other* /*value*/) const {
@@ -55,10 +50,13 @@ std::vector<SetCost> set_costs(const Config& config) {
   Config values = config;  // a key gives access to change its field
   std::vector<SetCost> all;
   for (const ConfigKey& key : config_keys()) {
-    const std::string where =
-        key.table == "costs" ? std::visit(Place{}, key.field(values)) : std::string();
-    if (!where.empty()) {
-      all.push_back({key.dotted(), toml_value(key, config), where});
+    if (key.table != "costs") {
+      continue;
+    }
+    const std::string where = std::visit(Place{}, key.field(values));
+    const std::string value = toml_value(key, config);
+    if (!where.empty() || value != toml_value(key, Config{})) {
+      all.push_back({key.dotted(), value, where.empty() ? "the config" : where});
     }
   }
   return all;
@@ -139,6 +137,15 @@ std::string model_table(const CostModel& costs) {
   std::string text = format_table(columns, cells);
   text += fmt::format("\np2p                {}, of which latency {}\n", format_time(costs.p2p),
                       format_time(costs.p2p_latency));
+  if (costs.gradient_norm != Time{} || costs.stages.front().tail != StageTail{}) {
+    const StageTail& tail = costs.stages.front().tail;
+    text += fmt::format(
+        "end of the step    replica reduce {}, gradient reduce {}, gradient norm {}{}, optimizer "
+        "{}, parameter gather {} (stage 0)\n",
+        format_time(tail.replica_reduce), format_time(tail.gradient_reduce),
+        format_time(costs.gradient_norm), costs.post_validation ? " (not waited for)" : "",
+        format_time(tail.optimizer), format_time(tail.parameter_gather));
+  }
   if (costs.ranks_per_node > 1) {
     text += fmt::format("p2p in a node      {}, of which latency {}; {} ranks share a node\n",
                         format_time(costs.p2p_in_node), format_time(costs.p2p_in_node_latency),
@@ -196,6 +203,7 @@ std::string as_json(const Config& config, const Placement& placement) {
                              {"latency", costs.p2p_in_node_latency.count()},
                              {"ranks_per_node", costs.ranks_per_node}};
   document["gradient_norm"] = costs.gradient_norm.count();
+  document["post_validation"] = costs.post_validation;
   document["derived"] = nlohmann::ordered_json::array();
   if (config.has_model()) {
     for (const CostSource& source : cost_sources(derived_costs(placement, config))) {

@@ -33,8 +33,9 @@
 #include "scheduler/schedule.h"
 #include "scheduler/text.h"
 #include "sim/closed_form.h"
+#include "sim/durations.h"
+#include "sim/network.h"
 #include "sim/sensitivity.h"
-#include "sim/simulate.h"
 #include "trace/attribution.h"
 #include "trace/calibrate.h"
 #include "trace/critical_path.h"
@@ -77,7 +78,7 @@ double share(Time part, Time whole) {
                          : static_cast<double>(part.count()) / static_cast<double>(whole.count());
 }
 
-Explanation explained(Timeline timeline, const Program& program, const CostModel& costs) {
+Explanation explained(Timeline timeline, const CostModel& costs, const StepTime& step_time) {
   Explanation explanation;
   explanation.timeline = std::move(timeline);
   explanation.step_time = makespan(explanation.timeline);
@@ -86,8 +87,8 @@ Explanation explained(Timeline timeline, const Program& program, const CostModel
     explanation.overall += rank;
   }
   explanation.path = critical_path(explanation.timeline);
-  explanation.sensitivity = sensitivities(program, costs);
-  explanation.simulated = makespan(simulate(program, costs, {.transfers = false}));
+  explanation.sensitivity = sensitivities(explanation.timeline.pipeline, costs, step_time);
+  explanation.simulated = step_time(costs, -1);
   return explanation;
 }
 
@@ -95,7 +96,11 @@ Explanation explain_timeline(Timeline timeline) {
   const Program program = compile_or_throw(schedule_of(timeline));
   const Pipeline& pipeline = timeline.pipeline;
   const CostModel costs = resolve_costs(calibrate(timeline), pipeline.ranks(), pipeline.stages());
-  Explanation explanation = explained(std::move(timeline), program, costs);
+  const Config plain;  // A timeline has neither network nor jitter; what it shows is in its costs.
+  Explanation explanation =
+      explained(std::move(timeline), costs, [&](const CostModel& changed, int faster_rank) {
+        return makespan(predict_changed(program, plain, changed, faster_rank));
+      });
   explanation.calibrated = true;
   return explanation;
 }
@@ -104,12 +109,21 @@ Explanation explain_schedule(const SubjectOptions& options, const Config& config
   const Subject subject = load_subject(options, config);
   const Program program = compile_subject(subject, config);
   const CostModel costs = costs_for(program.schedule(), config);
-  Explanation explanation = explained(predict(program, config), program, costs);
+  Explanation explanation =
+      explained(predict(program, config), costs, [&](const CostModel& changed, int faster_rank) {
+        return makespan(predict_changed(program, config, changed, faster_rank));
+      });
   if (subject.family != nullptr) {
     Formula formula{.words = subject.family->step_time_formula,
                     .published = published_time(*subject.family, subject.shape, costs)};
     if (config.pipeline.forward_only) {
       formula.published = {.step_time = {}, .reasons = {"it is for a step with its backwards"}};
+    }
+    if (network_of(config) != NetworkModel{}) {
+      formula.published.reasons.emplace_back("it knows eager transfers alone, not this [network]");
+    }
+    if (variation_of(config) != Variation{}) {
+      formula.published.reasons.emplace_back("it knows no [jitter]");
     }
     explanation.formula = std::move(formula);
   }
@@ -165,11 +179,11 @@ std::string idle_table(const Explanation& explanation) {
   for (std::size_t rank = 0; rank < explanation.ranks.size(); ++rank) {
     add(std::to_string(rank), time, explanation.ranks[rank]);
   }
-  const auto ranks = static_cast<std::int64_t>(explanation.ranks.size());
+  const double ranks = static_cast<double>(explanation.ranks.size());
   add("all", time, explanation.overall);
   add(
       "of step",
-      [&](Time value) { return format_percent(share(value, ranks * explanation.step_time)); },
+      [&](Time value) { return format_percent(share(value, explanation.step_time) / ranks); },
       explanation.overall);
   return format_table(columns, rows);
 }

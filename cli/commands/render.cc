@@ -95,7 +95,7 @@ ExitCode render_chunk(const RenderOptions& options, const std::string& format, c
   one.subject = subject;
   const DerivedCosts derived = derived_costs(placement_of(one, config), config);
   const int stages = static_cast<int>(derived.stages.size());
-  const int stage = *options.chunk;
+  const int stage = options.chunk.value_or(0);
   if (stage < 0 || stage >= stages) {
     throw Error(ExitCode::usage,
                 fmt::format("--chunk: expected a stage from 0 to {}; found {}", stages - 1, stage));

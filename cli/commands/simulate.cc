@@ -1,7 +1,6 @@
 // dualpipe-sim simulate: step time, bubbles and memory of one schedule; or of many steps of it.
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -18,6 +17,7 @@
 #include "cli/interrupts.h"
 #include "cli/progress.h"
 #include "cli/subject.h"
+#include "costs/cost_model.h"
 #include "costs/error.h"
 #include "render/report.h"
 #include "render/table.h"

@@ -9,7 +9,6 @@
 
 #include "costs/check.h"
 #include "scheduler/arrange/tracks.h"
-#include "scheduler/op.h"
 
 namespace dualpipe {
 namespace {

@@ -93,6 +93,9 @@ ListScheduler::ListScheduler(const Tracks& tracks, const ListPolicy& policy)
     state.input_end.reserve(at(track.microbatches));
   }
   ranks_.resize(at(tracks.ranks()));
+  for (int rank = 0; rank < tracks.ranks(); ++rank) {
+    ranks_[at(rank)].held = tracks.resident_of(rank);
+  }
   words_.resize(ranks_.size());
 }
 

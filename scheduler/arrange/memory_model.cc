@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -12,6 +13,7 @@
 #include "scheduler/arrange/tracks.h"
 #include "scheduler/generate.h"
 #include "scheduler/memory.h"
+#include "scheduler/pipeline.h"
 
 namespace dualpipe {
 namespace {
@@ -23,9 +25,7 @@ void hold(Tracks& tracks, std::int64_t activation, std::int64_t weight_operands)
   }
 }
 
-// What the rank with most of it keeps all the time. Tracks have one limit for all ranks, so the
-// others are left some room that they do not need.
-std::int64_t most_resident(const Tracks& tracks, const CostModel& costs) {
+std::vector<std::int64_t> resident_of_ranks(const Tracks& tracks, const CostModel& costs) {
   Placement placement{.ranks = tracks.ranks(), .rank_of_stage = {}};
   for (const Track& track : tracks.tracks) {
     if (track.stage == 0) {
@@ -33,12 +33,12 @@ std::int64_t most_resident(const Tracks& tracks, const CostModel& costs) {
     }
     placement.rank_of_stage.back().push_back(track.rank);
   }
-  const std::vector<StageBytes> bytes = stage_bytes_of(costs);
-  std::int64_t most = 0;
-  for (int rank = 0; rank < placement.ranks; ++rank) {
-    most = std::max(most, resident_memory(placement, rank, bytes).total());
+  std::vector<std::int64_t> resident;
+  for (const MemoryUse& use :
+       resident_memory(placement, stage_bytes_of(costs), MemoryPurpose::training)) {
+    resident.push_back(use.total());
   }
-  return most;
+  return resident;
 }
 
 }  // namespace
@@ -59,16 +59,15 @@ void set_memory_model(Tracks& tracks, const Target& target, const OwnLimit& own,
       track.activation = stage.bytes.activation + stage.bytes.logits;
       track.weight_operands = stage.bytes.weight_operands;
     }
+    tracks.resident = resident_of_ranks(tracks, target.costs);
   }
-  const std::int64_t resident =
-      target.memory->unit == MemoryLimit::Unit::bytes ? most_resident(tracks, target.costs) : 0;
-  tracks.limit = target.memory->amount - resident;
+  tracks.limit = target.memory->amount;
   const std::int64_t least = least_limit(tracks);
   if (tracks.limit < least) {
-    throw Error(ExitCode::infeasible,
-                fmt::format("{} needs at least {} per rank for this shape; the memory limit is {}",
-                            family, to_string(MemoryLimit{least + resident, target.memory->unit}),
-                            to_string(*target.memory)));
+    throw Error(
+        ExitCode::infeasible,
+        fmt::format("{} needs at least {} per rank for this shape; the memory limit is {}", family,
+                    to_string(MemoryLimit{least, target.memory->unit}), to_string(*target.memory)));
   }
 }
 

@@ -121,7 +121,7 @@ std::int64_t peak_of(const Tracks& tracks, const PeriodicPlan& plan, int rank) {
   for (const int at_begin : tracks.of_rank[at(rank)]) {
     // Long after the first microbatch, so that all counts are those of the steady state.
     const Time time = plan.forward[at(at_begin)];
-    std::int64_t held = 0;
+    std::int64_t held = tracks.resident_of(rank);
     for (const int index : tracks.of_rank[at(rank)]) {
       const Track& track = tracks[index];
       const std::int64_t forwards = begun(time, plan.forward[at(index)], plan.period);

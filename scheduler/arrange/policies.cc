@@ -70,7 +70,8 @@ int round_trip_of(const Tracks& tracks) {
 int cap_max_of(const Tracks& tracks) {
   std::int64_t most = 2 * tracks.ranks() + 1;
   for (const Track& track : tracks.tracks) {
-    most = std::min(most, tracks.limit / std::max<std::int64_t>(1, track.activation));
+    const std::int64_t room = tracks.limit - tracks.resident_of(track.rank);
+    most = std::min(most, room / std::max<std::int64_t>(1, track.activation));
   }
   return std::max(1, static_cast<int>(most));
 }
@@ -87,7 +88,8 @@ std::vector<int> forwards_before_return(const Tracks& tracks) {
   Time round_trip{};
   for (std::size_t track = counts.size(); track-- > 0;) {
     const Track& own = tracks.tracks[track];
-    const std::int64_t half = tracks.limit / std::max<std::int64_t>(1, own.activation) / 2;
+    const std::int64_t room = tracks.limit - tracks.resident_of(own.rank);
+    const std::int64_t half = room / std::max<std::int64_t>(1, own.activation) / 2;
     counts[track] = static_cast<int>(
         std::min<std::int64_t>({1 + round_trip / between, std::max<std::int64_t>(1, half),
                                 std::int64_t{own.microbatches}}));

@@ -75,16 +75,17 @@ Tracks tracks_of(const Placement& placement, int microbatches, const CostModel& 
 
 std::int64_t least_limit(const Tracks& tracks) {
   std::int64_t least = 0;
-  for (const std::vector<int>& of_rank : tracks.of_rank) {
-    std::int64_t alive = 0;  // of the stages before the one that is looked at
+  for (int rank = 0; rank < tracks.ranks(); ++rank) {
+    const std::int64_t resident = tracks.resident_of(rank);
+    std::int64_t alive = resident;  // with the stages before the one that is looked at
     int direction_begins = 0;
-    for (const int index : of_rank) {
+    for (const int index : tracks.of_rank[at(rank)]) {
       const Track& track = tracks[index];
       if (track.microbatches == 0) {
         continue;
       }
       if (track.first_microbatch != direction_begins) {
-        alive = 0;  // One direction's microbatch may be done before the other's begins.
+        alive = resident;  // One direction's microbatch may be done before the other's begins.
         direction_begins = track.first_microbatch;
       }
       least = std::max(least, alive + std::max(track.activation, track.weight_operands));

@@ -42,7 +42,13 @@ struct Tracks {
   std::vector<Track> tracks;              // direction after direction, by stage
   std::vector<std::vector<int>> of_rank;  // [rank]: its tracks, by direction and stage
   std::int64_t limit = unlimited;         // most that a rank may hold
+  // Of it, what a rank holds from the begin to the end, in the same unit: parameters and buffers.
+  // [rank], or empty.
+  std::vector<std::int64_t> resident;
 
+  [[nodiscard]] std::int64_t resident_of(int rank) const {
+    return resident.empty() ? 0 : resident[static_cast<std::size_t>(rank)];
+  }
   [[nodiscard]] int ranks() const { return static_cast<int>(of_rank.size()); }
   [[nodiscard]] const Track& operator[](int track) const {
     return tracks[static_cast<std::size_t>(track)];

@@ -31,7 +31,10 @@ WordTimes::WordTimes(const Tracks& tracks) : tracks_(tracks) {
 
 void WordTimes::reset(const Words& words) {
   std::ranges::fill(state_, TrackState{});
-  std::ranges::fill(ranks_, RankState{.queued = true});
+  for (int rank = 0; rank < tracks_.ranks(); ++rank) {
+    ranks_[at(rank)] = RankState{.queued = true};
+    ranks_[at(rank)].held = tracks_.resident_of(rank);
+  }
   ready_.clear();
   for (int rank = tracks_.ranks() - 1; rank >= 0; --rank) {
     reasons_[at(rank)].resize(words[at(rank)].size());

@@ -263,7 +263,8 @@ RankOrders arrange_v(const Shape& shape, const Target& target, const OwnTerms& o
   // With as much memory as ZB-V asks for, list schedules find what plans would; short of that, what
   // repeats is hard to beat.
   const Track& largest = *std::ranges::max_element(tracks.tracks, {}, &Track::activation);
-  const bool tight = tracks.limit < 2 * std::int64_t{shape.ranks} * largest.activation;
+  const std::int64_t most = tracks.resident.empty() ? 0 : std::ranges::max(tracks.resident);
+  const bool tight = tracks.limit - most < 2 * std::int64_t{shape.ranks} * largest.activation;
   Seeds seeds{.words = zb_v_rounds(tracks), .plans = {}};
   seeds.words.push_back(words_of(tracks, zb_v_published_order(shape)));
   if (tight) {

@@ -33,7 +33,11 @@ class Rounds {
         microbatches_(tracks.tracks.front().microbatches),
         state_(tracks.tracks.size()),
         ranks_(at(tracks.ranks())),
-        words_(ranks_.size()) {}
+        words_(ranks_.size()) {
+    for (int rank = 0; rank < tracks.ranks(); ++rank) {
+      ranks_[at(rank)].held = tracks.resident_of(rank);
+    }
+  }
 
   // None at a stand-still.
   [[nodiscard]] std::optional<Words> run();

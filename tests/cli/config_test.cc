@@ -21,7 +21,7 @@
 #include "scheduler/file.h"
 #include "scheduler/generate.h"
 #include "scheduler/memory.h"
-#include "scheduler/schedule.h"
+#include "scheduler/pipeline.h"
 
 namespace dualpipe {
 namespace {
@@ -377,7 +377,7 @@ TEST(Config, EveryModelHasCostsOnEveryMachine) {
   EXPECT_GE(machines.size(), 5U);
   for (const std::string& model : models) {
     for (const std::string& machine : machines) {
-      SCOPED_TRACE(model + " on " + machine);
+      SCOPED_TRACE(testing::Message() << model << " on " << machine);
       const Config config =
           load_config(std::vector{model, machine},
                       std::vector<std::string>{"parallel.tensor=8", "parallel.data=8"});

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -19,7 +18,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-Sweep sweep_of(const std::vector<std::string>& varied, SubjectOptions subject = {}) {
+Sweep sweep_of(const std::vector<std::string>& varied, const SubjectOptions& subject = {}) {
   return make_sweep(subject, {}, varied);
 }
 

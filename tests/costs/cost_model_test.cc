@@ -117,8 +117,26 @@ TEST(OverrideCosts, TakesWhatIsSetAndLeavesTheRest) {
   config.p2p = 100.0;
   costs = override_costs(derived, config, 2);
   EXPECT_EQ(costs.stages[0].overlapped, Time(40));
-  EXPECT_EQ(costs.link(0, 1), (Link{.latency = Time(100), .busy = Time(0)}));  // in one node
-  EXPECT_EQ(costs.link(1, 2), (Link{.latency = Time(100), .busy = Time(0)}));
+  EXPECT_EQ(costs.link(0, 1),
+            (Link{.latency = Time(0), .busy = Time(0)}));  // in one node, as derived
+  EXPECT_EQ(costs.link(1, 2), (Link{.latency = Time(3), .busy = Time(97)}));
+  config.p2p.reset();
+  config.p2p_latency = 5.0;
+  EXPECT_EQ(override_costs(derived, config, 2).link(1, 2),
+            (Link{.latency = Time(5), .busy = Time(2)}));
+  config.p2p_latency = 8.0;
+  EXPECT_THAT(refusal(ExitCode::usage, [&] { return override_costs(derived, config, 2); }),
+              StartsWith("costs.p2p_latency: expected at most the whole transfer, 7 ns"));
+}
+
+// An embedding alone takes no time, so its pair has no ratio to keep.
+TEST(OverrideCosts, GivesTimeToAStageThatHadNone) {
+  const CostModel derived{.stages = {StageCosts{}}};
+  CostConfig config;
+  config.unit = "ns";
+  config.per = "stage";
+  config.forward = CostValue({20.0}, "here");
+  EXPECT_EQ(override_costs(derived, config, 1).stages[0].overlapped, Time(20));
 }
 
 TEST(ResolveCosts, ATransferIsAllLatencyUnlessItIsSaidHowMuch) {
@@ -138,8 +156,9 @@ TEST(ResolveCosts, ATransferIsAllLatencyUnlessItIsSaidHowMuch) {
 }
 
 TEST(ResolveCosts, RefusesMoreLatencyThanTheTransferTakes) {
-  EXPECT_THAT(refusal_after([](CostConfig& config) { config.p2p_latency = 0.5; }),
-              AllOf(StartsWith("costs.p2p_latency: "), HasSubstr("at most the whole transfer, 0")));
+  EXPECT_THAT(
+      refusal_after([](CostConfig& config) { config.p2p_latency = 0.5; }),
+      AllOf(StartsWith("costs.p2p_latency: "), HasSubstr("at most the whole transfer, 0 ns")));
   EXPECT_THAT(refusal_after([](CostConfig& config) { config.p2p_in_node_latency = 0.5; }),
               StartsWith("costs.p2p_in_node_latency: "));
   EXPECT_THAT(refusal_after([](CostConfig& config) { config.ranks_per_node = -1; }),

@@ -1,5 +1,6 @@
 #include "render/chunk.h"
 
+#include <cstddef>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -8,6 +9,7 @@
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "costs/overlap.h"
+#include "render/drawing.h"
 #include "render/svg.h"
 #include "tests/support/refusal.h"
 
@@ -33,7 +35,8 @@ TEST(DrawChunk, PutsEveryPieceAtItsTimeOnItsLane) {
   EXPECT_EQ(lane.x + lane.width, 50'400 - point);
   ASSERT_EQ(drawing.cells.size(), 4U + 4U);  // and the legend's
   const Fill& weight = drawing.cells[1].fills[0];
-  EXPECT_NEAR(weight.x, lane.x + lane.width / 2, 1);
+  const Length middle = lane.x + lane.width / 2;
+  EXPECT_NEAR(weight.x, middle, 1);
   EXPECT_NEAR(weight.x + weight.width, lane.x + lane.width, 1);
   EXPECT_EQ(weight.label, "MLP(W)");
   EXPECT_EQ(drawing.cells[1].y, lane.y);

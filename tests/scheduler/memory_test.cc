@@ -13,8 +13,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/op.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
 #include "tests/support/random_schedule.h"
 #include "tests/support/refusal.h"
@@ -23,6 +25,7 @@
 namespace dualpipe {
 namespace {
 
+using testing::ElementsAre;
 using testing::IsEmpty;
 using testing::SizeIs;
 
@@ -34,7 +37,7 @@ struct Peaks {
 };
 
 Peaks peaks_of(std::string_view slots, const std::vector<StageBytes>& bytes,
-               MemoryCount::Purpose purpose = MemoryCount::Purpose::training) {
+               MemoryPurpose purpose = MemoryPurpose::training) {
   MemoryCount memory(bytes, purpose);
   for (const Slot& slot : slots_of(slots)) {
     memory.run(slot);
@@ -68,7 +71,7 @@ TEST(MemoryCount, WithoutBytesCountsActivationsAlone) {
 }
 
 TEST(MemoryCount, InferenceKeepsNothingBeyondTheForward) {
-  EXPECT_EQ(peaks_of("0F0 0F1 0F2", ten_and_four, MemoryCount::Purpose::inference), (Peaks{1, 10}));
+  EXPECT_EQ(peaks_of("0F0 0F1 0F2", ten_and_four, MemoryPurpose::inference), (Peaks{1, 10}));
   EXPECT_EQ(peaks_of("0F0 0F1 0F2", ten_and_four), (Peaks{3, 30}));
 }
 
@@ -80,17 +83,34 @@ TEST(ResidentMemory, IsEveryStageOfTheRankAndTwoBuffersPerKindOfMessage) {
       {.boundary = 1000, .weights = 1, .gradients = 10, .optimizer = 100},
       {.boundary = 0, .weights = 2, .gradients = 20, .optimizer = 200}};
   const MemoryUse expected{
-      .weights = 3, .gradients = 30, .optimizer = 300, .receive_buffers = 4 * 1000};
-  EXPECT_EQ(resident_memory(placement, 0, bytes), expected);
-  EXPECT_EQ(resident_memory(placement, 1, bytes), expected);
-  EXPECT_EQ(resident_memory(placement, 0, {}), MemoryUse{});
+      .weights = 3, .gradients = 30, .optimizer = 300, .receive_buffers = 4000};
+  EXPECT_THAT(resident_memory(placement, bytes, MemoryPurpose::training),
+              ElementsAre(expected, expected));
+  EXPECT_THAT(resident_memory(placement, {}, MemoryPurpose::training),
+              ElementsAre(MemoryUse{}, MemoryUse{}));
   // The turn of a V is no message.
-  EXPECT_EQ(resident_memory(v_placement(1), 0, bytes).receive_buffers, 0);
+  EXPECT_EQ(resident_memory(v_placement(1), bytes, MemoryPurpose::training)[0].receive_buffers, 0);
+}
+
+// No gradients travel, are added up or applied.
+TEST(ResidentMemory, OfInferenceIsWeightsAndActivationsThatArrive) {
+  const std::vector<StageBytes> bytes{
+      {.boundary = 1000, .weights = 1, .gradients = 10, .optimizer = 100}, {.weights = 2}};
+  EXPECT_THAT(
+      resident_memory(linear_placement(2), bytes, MemoryPurpose::inference),
+      ElementsAre(MemoryUse{.weights = 1}, MemoryUse{.weights = 2, .receive_buffers = 2000}));
+}
+
+// On one rank both directions of a stage share its parameters.
+TEST(ResidentMemory, ARankHasOneCopyOfAStage) {
+  const std::vector<StageBytes> bytes{{.weights = 1, .gradients = 10, .optimizer = 100}};
+  EXPECT_THAT(resident_memory(bidirectional_placement(1), bytes, MemoryPurpose::training),
+              ElementsAre(MemoryUse{.weights = 1, .gradients = 10, .optimizer = 100}));
 }
 
 TEST(MemoryCount, CountsWhatIsResidentAndLogitsToTheirBackward) {
   const std::vector<StageBytes> bytes{{.activation = 10, .weight_operands = 4, .logits = 7}};
-  MemoryCount memory(bytes, MemoryCount::Purpose::training, {.weights = 1000});
+  MemoryCount memory(bytes, MemoryPurpose::training, {.weights = 1000});
   for (const Slot& slot : slots_of("0F0 0F1 0I0 0W0")) {
     memory.run(slot);
   }

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "costs/cost_model.h"
-#include "scheduler/op.h"
 #include "scheduler/schedule.h"
 
 namespace dualpipe {

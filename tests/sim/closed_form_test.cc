@@ -1,5 +1,7 @@
 #include "sim/closed_form.h"
 
+#include <optional>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,6 +9,7 @@
 #include "scheduler/generate.h"
 #include "tests/support/schedules.h"
 #include "tests/support/simulated.h"
+#include "trace/timeline.h"
 
 namespace dualpipe {
 namespace {

@@ -1,15 +1,13 @@
 #include "sim/events.h"
 
-#include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <random>
-#include <string>
-#include <utility>
+#include <ratio>
 #include <vector>
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "costs/cost_model.h"

@@ -1,6 +1,5 @@
 #include "sim/fair_share.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <random>

@@ -1,7 +1,6 @@
 #include "sim/monte_carlo.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -16,7 +15,6 @@
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
 #include "scheduler/program.h"
-#include "scheduler/schedule.h"
 #include "sim/durations.h"
 #include "sim/simulate.h"
 #include "tests/support/refusal.h"
@@ -167,7 +165,8 @@ TEST(MonteCarlo, StopsWhereItIsToldToWithTheFirstSamples) {
                      }});
     EXPECT_GE(stopped.samples, 100);
     EXPECT_LT(stopped.samples, 5000);
-    MonteCarlo whole = monte_carlo(program, costs, jitter, {.samples = stopped.samples, .seed = 3});
+    const MonteCarlo whole =
+        monte_carlo(program, costs, jitter, {.samples = stopped.samples, .seed = 3});
     EXPECT_EQ(stopped, whole);
   }
 }

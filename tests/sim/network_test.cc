@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include "scheduler/compile.h"
-#include "scheduler/program.h"
 #include "scheduler/schedule.h"
 #include "tests/support/instructions.h"
 #include "tests/support/schedules.h"

@@ -147,7 +147,7 @@ TEST(Retiming, RandomSwapsGiveTheLongestPathOfTheChangedScheduleOrAreImpossible)
     ASSERT_EQ(times_of(retiming, ranks), reference_times(schedule, costs));
     for (int attempt = 0; attempt < 40; ++attempt) {
       const int rank = draw(random, 0, ranks - 1);
-      std::vector<Slot>& slots = schedule.ranks[static_cast<std::size_t>(rank)];
+      const std::vector<Slot>& slots = schedule.ranks[static_cast<std::size_t>(rank)];
       if (slots.size() < 2) {
         continue;
       }

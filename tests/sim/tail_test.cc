@@ -1,6 +1,5 @@
 #include "sim/tail.h"
 
-#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -10,7 +9,6 @@
 
 #include "costs/cost_model.h"
 #include "scheduler/pipeline.h"
-#include "tests/support/schedules.h"
 #include "tests/support/timelines.h"
 #include "trace/metrics.h"
 #include "trace/timeline.h"

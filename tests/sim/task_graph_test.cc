@@ -1,8 +1,6 @@
 #include "sim/task_graph.h"
 
-#include <cstddef>
 #include <random>
-#include <string>
 #include <vector>
 
 #include <gmock/gmock.h>

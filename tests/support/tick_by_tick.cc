@@ -2,15 +2,14 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <map>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include "costs/check.h"
 #include "costs/cost_model.h"
 #include "scheduler/memory.h"
+#include "scheduler/op.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
 #include "sim/network.h"

@@ -4,6 +4,7 @@
 #include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -12,7 +13,6 @@
 #include "costs/error.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
-#include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
 #include "scheduler/text.h"

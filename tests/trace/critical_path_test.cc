@@ -11,7 +11,6 @@
 
 #include "costs/cost_model.h"
 #include "scheduler/compile.h"
-#include "scheduler/generate.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"
 #include "scheduler/text.h"

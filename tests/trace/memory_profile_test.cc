@@ -12,7 +12,6 @@
 #include "scheduler/generate.h"
 #include "scheduler/memory.h"
 #include "scheduler/pipeline.h"
-#include "tests/support/schedules.h"
 #include "tests/support/simulated.h"
 #include "tests/support/timelines.h"
 #include "trace/metrics.h"
@@ -72,8 +71,8 @@ TEST(MemoryOverTime, PeaksAreThoseOfTheMetricsForEveryFamily) {
       EXPECT_EQ(ranks[rank].peak.use.total(), metrics.ranks[rank].peak_memory.total())
           << family->name;
       EXPECT_EQ(ranks[rank].points.back().use,
-                resident_memory(timeline.pipeline.placement, static_cast<int>(rank),
-                                timeline.stage_bytes))
+                resident_memory(timeline.pipeline.placement, timeline.stage_bytes,
+                                MemoryPurpose::training)[rank])
           << family->name;
     }
   }

@@ -114,6 +114,12 @@ TEST(TimelineJson, RefusesATailThatIsNone) {
   EXPECT_THAT(refusal_with_tail("[[\"optimizer\",0,0,90,80]]"), HasSubstr("ends before it begins"));
   EXPECT_THAT(refusal_with_tail("[[\"optimizer\",0,0,80]]"), HasSubstr("expected lists of 5"));
   EXPECT_THAT(refusal_with_tail("7"), HasSubstr("key 'tail'"));
+  EXPECT_THAT(refusal_with_tail("[[\"optimizer\",0,0,80,90],[\"optimizer\",0,1,85,95]]"),
+              HasSubstr("before the rank has computed"));
+  EXPECT_THAT(refusal_with_tail("[[\"optimizer\",0,0,71,90]]"),
+              HasSubstr("before the rank has computed"));
+  EXPECT_THAT(refusal_with_tail("[[\"optimizer\",1,0,80,90],[\"optimizer\",0,1,85,95]]"),
+              HasSubstr("out of order"));
 }
 
 TEST(TimelineJson, RoundTripsEveryFamilysSimulation) {

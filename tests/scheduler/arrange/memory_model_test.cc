@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <optional>
+#include <utility>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "costs/cost_model.h"
@@ -73,6 +75,24 @@ TEST(MemoryModel, ATargetInBytesCountsWhatEveryStageKeeps) {
   EXPECT_EQ(tracks[0].activation, 100);
   EXPECT_EQ(tracks[0].weight_operands, 90);
   EXPECT_EQ(tracks[3].activation, 300);
+}
+
+// Rank 0 has 1000 B of parameters and needs 200 B for a microbatch, rank 1 none and 400 B.
+TEST(MemoryModel, EveryRankHasRoomForWhatItsParametersLeave) {
+  const auto under = [](std::int64_t amount) {
+    Target target = target_of(MemoryLimit{.amount = amount, .unit = MemoryLimit::Unit::bytes});
+    std::swap(target.costs.stages[3].bytes, target.costs.stages[2].bytes);
+    target.costs.stages[0].bytes.weights = 1000;
+    Tracks tracks = tracks_of(v_placement(2), 6, target.costs);
+    set_memory_model(tracks, target, {.activations = 5}, "v");
+    return tracks;
+  };
+  const Tracks tracks = under(1200);
+  EXPECT_EQ(tracks.resident_of(0), 1000);
+  EXPECT_EQ(tracks.resident_of(1), 0);
+  EXPECT_EQ(least_limit(tracks), 1200);
+  EXPECT_THAT(refusal(ExitCode::infeasible, [&] { return under(1199).limit; }),
+              testing::HasSubstr("needs at least 1.172 KiB"));
 }
 
 TEST(MemoryModel, ALimitThatIsTooLowIsRefusedNamingTheLeast) {
