@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "costs/cost_model.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/program.h"
 #include "sim/durations.h"
 #include "sim/simulate.h"
