@@ -163,6 +163,12 @@ ExitCode simulate_many(const SimulateOptions& options, const Config& config,
 }  // namespace
 
 ExitCode run_simulate(const SimulateOptions& options) {
+  if (options.timeline_path == "-" && options.memory_path == "-") {
+    throw Error(
+        ExitCode::usage,
+        "--timeline - and --memory -: expected one document on stdout, found two; write one "
+        "of them to a file");
+  }
   const Config config = resolve_config(options.subject);
   const Program program = compile_subject(load_subject(options.subject, config), config);
   if (options.samples > 0) {
