@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "costs/check.h"
+#include "runtime/device.h"
 #include "runtime/message_buffer.h"
 #include "runtime/status.h"
 #include "runtime/transport.h"
@@ -113,11 +114,12 @@ std::vector<std::byte> broadcast(const BoundedWait& waits, std::span<const std::
   return {bytes.begin(), bytes.end()};
 }
 
-void add_replica(const BoundedWait& waits, int peer, std::span<float> values,
-                 const MessageBuffer& sent, const MessageBuffer& received) {
+void add_replica(const ReplicaExchange& exchange, int peer, std::span<float> values) {
+  const auto& [waits, sent, received, host, mark] = exchange;
   CHECK(sent.payload().size() == values.size_bytes());
   CHECK(received.payload().size() == values.size_bytes());
   Transport& transport = waits.transport();
+  Device& device = transport.device();
   const RankStatus status = transport.status().read();
   CHECK(status.activity == Activity::reducing_replicas);
 
@@ -127,21 +129,23 @@ void add_replica(const BoundedWait& waits, int peer, std::span<float> values,
                        .destination = peer,
                        .stage = status.index,
                        .message_class = MessageClass::replica};
-  sent.write_header(header);
-  std::ranges::copy(std::as_bytes(values), sent.payload().begin());
+  host.write_header(header);
+  device.copy(host.header(), sent.header());
+  device.copy(std::as_bytes(values), sent.payload());
   const Ticket receive_ticket =
       transport.post_receive(peer, MessageClass::replica, received.message());
   const Ticket send_ticket = transport.post_send(peer, MessageClass::replica, sent.message());
+  transport.end_group();
   waits.wait(receive_ticket);
   waits.wait(send_ticket);
+  device.copy(received.header(), host.header());
+  device.mark(mark);
+  waits.wait_for_mark(mark);
 
   std::swap(header.source, header.destination);
-  received.check_header(header);
-  // The payload is memory that this rank alone reads now; its alignment is that of the buffer.
-  const float* const addend = reinterpret_cast<const float*>(received.payload().data());
-  for (std::size_t k = 0; k < values.size(); ++k) {
-    values[k] += addend[k];
-  }
+  host.check_header(header);
+  // The payload's alignment is that of the buffer, and nobody else touches it now.
+  device.add({reinterpret_cast<const float*>(received.payload().data()), values.size()}, values);
 }
 
 }  // namespace dualpipe

@@ -27,12 +27,19 @@ namespace dualpipe {
 [[nodiscard]] std::vector<std::byte> broadcast(const BoundedWait& waits,
                                                std::span<const std::byte> bytes);
 
-// Replaces `values` by the sum over two replicas, added in the same order at both ends (addition of
-// two floats commutes, so both get the same bits). `sent` and `received` are memory for one message
-// of values.size() floats each, allocated beforehand.
-// Requires: the rank's status page says reducing_replicas and the stage; the messages repeat it, so
-// that replicas of different stages are never added.
-void add_replica(const BoundedWait& waits, int peer, std::span<float> values,
-                 const MessageBuffer& sent, const MessageBuffer& received);
+// What add_replica() works with, allocated beforehand.
+struct ReplicaExchange {
+  const BoundedWait& waits;
+  MessageBuffer sent;  // of the device, for one message of all values each
+  MessageBuffer received;
+  MessageBuffer header;  // of the host, only a header
+  std::size_t mark = 0;  // of the device, free for use
+};
+
+// Replaces `values`, memory of the transport's device, by the sum over two replicas, added in the
+// same order at both ends (addition of two floats commutes, so both get the same bits). Returns
+// when all but the addition is done. Requires: the rank's status page says reducing_replicas and
+// the stage; the messages repeat it, so that replicas of different stages are never added.
+void add_replica(const ReplicaExchange& exchange, int peer, std::span<float> values);
 
 }  // namespace dualpipe

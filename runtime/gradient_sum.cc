@@ -8,22 +8,23 @@
 #include <vector>
 
 #include "costs/check.h"
+#include "runtime/device.h"
 
 namespace dualpipe {
 
-GradientSum::GradientSum(std::size_t parameters, std::span<const int> arrivals, int microbatches)
-    : microbatches_(microbatches) {
+GradientSum::GradientSum(Device& device, std::size_t parameters, std::span<const int> arrivals,
+                         int microbatches)
+    : device_(device), microbatches_(microbatches) {
   for (const int microbatch : arrivals) {
     half_of(microbatch).microbatches.push_back(microbatch);
   }
   for (Half& half : halves_) {
     std::sort(half.microbatches.begin(), half.microbatches.end());
-    half.sum.resize(parameters);
+    half.sum = DeviceMemory(device, parameters * sizeof(float));
   }
   const std::size_t early = most_early(arrivals);
-  buffers_.resize(early + 1);
-  for (std::vector<float>& buffer : buffers_) {
-    buffer.resize(parameters);
+  for (std::size_t buffer = 0; buffer <= early; ++buffer) {
+    buffers_.emplace_back(device, parameters * sizeof(float));
   }
   for (std::size_t buffer = 1; buffer <= early; ++buffer) {
     spare_.push_back(buffer);
@@ -51,11 +52,9 @@ std::size_t GradientSum::most_early(std::span<const int> arrivals) const {
 
 void GradientSum::add_in_order(Half& half, std::span<const float> gradient) {
   if (half.next == 0) {
-    std::copy(gradient.begin(), gradient.end(), half.sum.begin());
+    device_.copy(std::as_bytes(gradient), half.sum.bytes());
   } else {
-    for (std::size_t i = 0; i < gradient.size(); ++i) {
-      half.sum[i] += gradient[i];
-    }
+    device_.add(gradient, half.sum.floats());
   }
   ++half.next;
 }
@@ -72,7 +71,7 @@ void GradientSum::add(int microbatch) {
     spare_.pop_back();
     return;
   }
-  add_in_order(half, buffers_[scratch_]);
+  add_in_order(half, buffers_[scratch_].floats());
   while (half.next < half.microbatches.size()) {
     const auto found = std::find_if(early_.begin(), early_.end(), [&](const Early& one) {
       return one.microbatch == half.microbatches[half.next];
@@ -80,7 +79,7 @@ void GradientSum::add(int microbatch) {
     if (found == early_.end()) {
       break;
     }
-    add_in_order(half, buffers_[found->buffer]);
+    add_in_order(half, buffers_[found->buffer].floats());
     spare_.push_back(found->buffer);
     early_.erase(found);
   }
@@ -92,16 +91,14 @@ std::span<float> GradientSum::finish() {
   CHECK(early_.empty());
   if (first.microbatches.empty()) {
     if (second.microbatches.empty()) {
-      std::fill(second.sum.begin(), second.sum.end(), 0.0F);  // The caller may have written to it.
+      device_.zero(second.sum.bytes());  // The caller may have written to it.
     }
-    return second.sum;
+    return second.sum.floats();
   }
   if (!second.microbatches.empty()) {
-    for (std::size_t i = 0; i < first.sum.size(); ++i) {
-      first.sum[i] += second.sum[i];
-    }
+    device_.add(second.sum.floats(), first.sum.floats());
   }
-  return first.sum;
+  return first.sum.floats();
 }
 
 }  // namespace dualpipe

@@ -10,17 +10,22 @@
 #include <span>
 #include <vector>
 
+#include "runtime/device.h"
+
 namespace dualpipe {
 
 class GradientSum {
  public:
   // `arrivals` are the microbatches of this stage object in the order in which their gradients will
   // come, each step anew; `microbatches` the number in the whole step, which defines the halves.
-  // Allocates everything. Requires: arrivals are distinct and in [0, microbatches).
-  GradientSum(std::size_t parameters, std::span<const int> arrivals, int microbatches);
+  // Allocates everything on the device, which must outlive this object; all spans are its memory,
+  // and additions take their turn in its queue. Requires: arrivals are distinct and in [0,
+  // microbatches).
+  GradientSum(Device& device, std::size_t parameters, std::span<const int> arrivals,
+              int microbatches);
 
   // Where the next gradient is to be written, whole.
-  [[nodiscard]] std::span<float> next() { return buffers_[scratch_]; }
+  [[nodiscard]] std::span<float> next() { return buffers_[scratch_].floats(); }
   // Takes what was written to next(). Requires: this microbatch's turn in `arrivals`.
   void add(int microbatch);
   // The sum, to be asked for once, after the last arrival of a step; the following add() starts the
@@ -32,7 +37,7 @@ class GradientSum {
   struct Half {
     std::vector<int> microbatches;
     std::size_t next = 0;
-    std::vector<float> sum;
+    DeviceMemory sum;
   };
   struct Early {
     int microbatch = 0;
@@ -45,9 +50,10 @@ class GradientSum {
   void add_in_order(Half& half, std::span<const float> gradient);
   [[nodiscard]] std::size_t most_early(std::span<const int> arrivals) const;
 
+  Device& device_;
   int microbatches_;
   std::array<Half, 2> halves_;
-  std::vector<std::vector<float>> buffers_;
+  std::vector<DeviceMemory> buffers_;
   std::size_t scratch_ = 0;         // index of the buffer that next() gives out
   std::vector<std::size_t> spare_;  // buffers without content
   std::vector<Early> early_;

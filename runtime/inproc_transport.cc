@@ -16,6 +16,8 @@
 
 #include "costs/check.h"
 #include "costs/error.h"
+#include "runtime/cpu_device.h"
+#include "runtime/device.h"
 #include "runtime/operations.h"
 #include "runtime/status.h"
 #include "runtime/transport.h"
@@ -167,6 +169,7 @@ class InprocTransport final : public Transport {
   [[nodiscard]] int rank() const override { return rank_; }
   [[nodiscard]] int ranks() const override { return hub_->ranks(); }
   [[nodiscard]] std::string_view name() const override { return "inproc"; }
+  [[nodiscard]] Device& device() override { return device_; }
 
   [[nodiscard]] Ticket post_send(int destination, MessageClass message_class,
                                  std::span<const std::byte> message) override {
@@ -181,6 +184,9 @@ class InprocTransport final : public Transport {
   [[nodiscard]] bool wait(Ticket ticket, Deadline deadline) override {
     return own_.operations.wait(ticket, deadline);
   }
+
+  void end_group() override {}
+  void check() override { own_.operations.check(); }
 
   [[nodiscard]] StatusPage& status() override { return own_.status; }
   // Reads the pages directly, so every rank answers and at once.
@@ -204,6 +210,7 @@ class InprocTransport final : public Transport {
   std::shared_ptr<Hub> hub_;
   int rank_;
   Member& own_;
+  CpuDevice device_;
 };
 
 }  // namespace

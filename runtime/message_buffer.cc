@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -13,6 +12,7 @@
 
 #include "costs/check.h"
 #include "costs/error.h"
+#include "runtime/device.h"
 #include "runtime/transport.h"
 
 namespace dualpipe {
@@ -93,30 +93,23 @@ void MessageBuffer::check_header(const MessageHeader& expected) const {
 }
 
 std::size_t MessageArena::reserve(std::size_t payload_bytes) {
-  CHECK(memory_ == nullptr);
+  CHECK(!sealed_);
   const std::size_t length = MessageBuffer::header_bytes + payload_bytes;
   ranges_.push_back({.offset = bytes_, .length = length});
   bytes_ += round_up(length);
   return ranges_.size() - 1;
 }
 
-void MessageArena::seal() {
-  CHECK(memory_ == nullptr);
-  void* const memory = ::operator new[](bytes_, std::align_val_t(alignment));
-  memory_.reset(static_cast<std::byte*>(memory));
-  if (bytes_ > 0) {
-    std::memset(memory, 0, bytes_);
-  }
+void MessageArena::seal(Device& device) {
+  CHECK(!sealed_);
+  memory_ = DeviceMemory(device, bytes_);
+  sealed_ = true;
 }
 
 MessageBuffer MessageArena::at(std::size_t index) const {
-  CHECK(memory_ != nullptr && index < ranges_.size());
+  CHECK(sealed_ && index < ranges_.size());
   const Range& range = ranges_[index];
-  return MessageBuffer(std::span(memory_.get() + range.offset, range.length));
-}
-
-void MessageArena::Freer::operator()(std::byte* memory) const {
-  ::operator delete[](memory, std::align_val_t(alignment));
+  return MessageBuffer(memory_.bytes().subspan(range.offset, range.length));
 }
 
 }  // namespace dualpipe

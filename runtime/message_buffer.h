@@ -5,12 +5,12 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "runtime/device.h"
 #include "runtime/transport.h"
 
 namespace dualpipe {
@@ -41,8 +41,10 @@ class MessageBuffer {
   explicit MessageBuffer(std::span<std::byte> memory);
 
   [[nodiscard]] std::span<std::byte> message() const { return memory_; }
+  [[nodiscard]] std::span<std::byte> header() const { return memory_.first(header_bytes); }
   [[nodiscard]] std::span<std::byte> payload() const { return memory_.subspan(header_bytes); }
 
+  // These three are for memory that this process can touch: a device's goes through a copy.
   void write_header(const MessageHeader& header) const;
   // Nothing where the buffer does not begin with a header.
   [[nodiscard]] std::optional<MessageHeader> read_header() const;
@@ -53,27 +55,27 @@ class MessageBuffer {
   std::span<std::byte> memory_;
 };
 
-// Owns the memory of a rank's messages: one allocation, cut up once, freed as a whole.
+// Owns the memory of a rank's messages: one allocation of its device, cut up once, freed as a
+// whole.
 class MessageArena {
  public:
   // Memory for one message of this payload; valid as long as the arena. Requires: not yet sealed.
   [[nodiscard]] std::size_t reserve(std::size_t payload_bytes);  // returns an index
-  // Allocates zeroed memory; from then on at() works and reserve() does not.
-  void seal();
+  // Allocates zeroed memory; from then on at() works and reserve() does not. The device must
+  // outlive the arena.
+  void seal(Device& device);
   [[nodiscard]] MessageBuffer at(std::size_t index) const;
   [[nodiscard]] std::size_t bytes() const { return bytes_; }
 
  private:
-  struct Freer {
-    void operator()(std::byte* memory) const;
-  };
   struct Range {
     std::size_t offset = 0;
     std::size_t length = 0;
   };
   std::vector<Range> ranges_;
   std::size_t bytes_ = 0;
-  std::unique_ptr<std::byte[], Freer> memory_;
+  bool sealed_ = false;
+  DeviceMemory memory_;
 };
 
 }  // namespace dualpipe

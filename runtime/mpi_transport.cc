@@ -18,6 +18,8 @@
 
 #include "costs/check.h"
 #include "costs/error.h"
+#include "runtime/cpu_device.h"
+#include "runtime/device.h"
 #include "runtime/mpi_thread.h"
 #include "runtime/status.h"
 #include "runtime/status_round.h"
@@ -63,6 +65,7 @@ class MpiTransport final : public Transport {
   [[nodiscard]] int rank() const override { return shared_.rank; }
   [[nodiscard]] int ranks() const override { return shared_.ranks; }
   [[nodiscard]] std::string_view name() const override { return "mpi"; }
+  [[nodiscard]] Device& device() override { return device_; }
 
   [[nodiscard]] Ticket post_send(int destination, MessageClass message_class,
                                  std::span<const std::byte> message) override {
@@ -84,6 +87,9 @@ class MpiTransport final : public Transport {
     return shared_.operations.wait(ticket, deadline);
   }
 
+  void end_group() override {}
+  void check() override { shared_.operations.check(); }
+
   [[nodiscard]] StatusPage& status() override { return shared_.status; }
   [[nodiscard]] std::optional<std::vector<std::optional<RankStatus>>> collect_status(
       Deadline deadline) override;
@@ -101,6 +107,7 @@ class MpiTransport final : public Transport {
   }
 
   MpiShared shared_;
+  CpuDevice device_;
   std::jthread thread_;
 };
 

@@ -33,6 +33,13 @@ Ticket Operations::open() {
   return operation.ticket;
 }
 
+void Operations::check() const {
+  const std::scoped_lock lock(mutex_);
+  if (closed_) {
+    throw Error(closed_->code, closed_->reason);
+  }
+}
+
 bool Operations::wait(Ticket ticket, Deadline deadline) {
   Operation& operation = operations_[place(ticket)];
   std::unique_lock lock(mutex_);

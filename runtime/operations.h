@@ -29,6 +29,9 @@ class Operations {
   // The rank's thread. See Transport::wait(). Requires: the ticket is outstanding.
   [[nodiscard]] bool wait(Ticket ticket, Deadline deadline);
 
+  // The rank's thread. Throws the Error of close(), if there was one.
+  void check() const;
+
   // Any thread, once per ticket: the operation is done, or has failed for good.
   void finish(Ticket ticket);
   void fail(Ticket ticket, const std::string& reason);

@@ -11,19 +11,12 @@
 #include <fmt/format.h>
 
 #include "costs/error.h"
+#include "runtime/device.h"
 #include "runtime/stage.h"
 
 namespace dualpipe {
-namespace {
 
-template <typename Block>
-std::span<std::byte> bytes_of(std::vector<Block>& blocks, std::size_t size) {
-  return std::as_writable_bytes(std::span(blocks)).first(size);
-}
-
-}  // namespace
-
-PlainRun::PlainRun(const StageFactory& make_stage, int stages, int microbatches)
+PlainRun::PlainRun(Device& device, const StageFactory& make_stage, int stages, int microbatches)
     : microbatches_(microbatches) {
   std::vector<int> in_order(static_cast<std::size_t>(microbatches));
   std::iota(in_order.begin(), in_order.end(), 0);
@@ -35,10 +28,9 @@ PlainRun::PlainRun(const StageFactory& make_stage, int stages, int microbatches)
                                                stage - 1, boundary, stage, object->input_bytes()));
     }
     object->allocate(1);
-    sums_.emplace_back(object->parameter_count(), in_order, microbatches);
-    const std::size_t blocks = (boundary + sizeof(Block) - 1) / sizeof(Block);
-    activations_.emplace_back(blocks);
-    input_gradients_.emplace_back(blocks);
+    sums_.emplace_back(device, object->parameter_count(), in_order, microbatches);
+    activations_.emplace_back(device, boundary);
+    input_gradients_.emplace_back(device, boundary);
     boundary = object->output_bytes();
     stages_.push_back(std::move(object));
   }
@@ -48,7 +40,6 @@ PlainRun::PlainRun(const StageFactory& make_stage, int stages, int microbatches)
 }
 
 void PlainRun::run(std::uint64_t step) {
-  loss_ = 0.0;
   for (int microbatch = 0; microbatch < microbatches_; ++microbatch) {
     run_microbatch({.step = step, .microbatch = microbatch, .slot = 0});
   }
@@ -60,17 +51,22 @@ void PlainRun::run(std::uint64_t step) {
 void PlainRun::run_microbatch(const StageOp& op) {
   for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
     Stage& object = *stages_[stage];
-    object.forward(op, bytes_of(activations_[stage], object.input_bytes()),
-                   bytes_of(activations_[stage + 1], object.output_bytes()));
+    object.forward(op, activations_[stage].bytes(), activations_[stage + 1].bytes());
   }
-  loss_ += stages_.back()->loss(op);
   for (std::size_t stage = stages_.size(); stage-- > 0;) {
     Stage& object = *stages_[stage];
-    object.backward_input(op, bytes_of(input_gradients_[stage + 1], object.output_bytes()),
-                          bytes_of(input_gradients_[stage], object.input_bytes()));
+    object.backward_input(op, input_gradients_[stage + 1].bytes(), input_gradients_[stage].bytes());
     object.backward_weight(op, sums_[stage].next());
     sums_[stage].add(op.microbatch);
   }
+}
+
+double PlainRun::loss() const {
+  double sum = 0.0;
+  for (int microbatch = 0; microbatch < microbatches_; ++microbatch) {
+    sum += stages_.back()->loss(microbatch);
+  }
+  return sum;
 }
 
 void PlainRun::apply_gradients() {

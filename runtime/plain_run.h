@@ -9,6 +9,7 @@
 #include <span>
 #include <vector>
 
+#include "runtime/device.h"
 #include "runtime/gradient_sum.h"
 #include "runtime/stage.h"
 
@@ -16,16 +17,19 @@ namespace dualpipe {
 
 class PlainRun {
  public:
-  // Makes all the stages. Throws Error (usage) when neighbours disagree about their boundary.
-  PlainRun(const StageFactory& make_stage, int stages, int microbatches);
+  // Makes all the stages, on the device, which must outlive this object. Throws Error (usage) when
+  // neighbours disagree about their boundary.
+  PlainRun(Device& device, const StageFactory& make_stage, int stages, int microbatches);
 
-  // Computes every stage's gradient of the step.
+  // Asks for every stage's gradient of the step.
   void run(std::uint64_t step);
-  // Valid until the next run().
+  // Memory of the device, valid until the next run().
   [[nodiscard]] std::span<const float> gradient(int stage) const {
     return gradients_[static_cast<std::size_t>(stage)];
   }
-  [[nodiscard]] double loss() const { return loss_; }  // of the last run, mean over microbatches
+  // Of the last run, mean over microbatches. Requires: the device has done all that run() asked
+  // for.
+  [[nodiscard]] double loss() const;
 
   // One optimizer step on every stage with these gradients.
   void apply_gradients();
@@ -37,13 +41,8 @@ class PlainRun {
   std::vector<std::unique_ptr<Stage>> stages_;
   std::vector<GradientSum> sums_;                  // [stage]
   std::vector<std::span<const float>> gradients_;  // [stage]
-  // [stage]: between stage - 1 and stage; of 64-byte aligned blocks, as stages may ask of buffers.
-  struct alignas(64) Block {
-    std::byte bytes[64];
-  };
-  std::vector<std::vector<Block>> activations_;
-  std::vector<std::vector<Block>> input_gradients_;
-  double loss_ = 0.0;
+  std::vector<DeviceMemory> activations_;          // [stage]: between stage - 1 and stage
+  std::vector<DeviceMemory> input_gradients_;      // [stage]: likewise
 };
 
 }  // namespace dualpipe

@@ -5,7 +5,8 @@
 // A rank makes one Stage object for each (direction, stage) it holds. With two directions the same
 // stage exists on two ranks; both must start from equal parameters, and both apply equal gradients.
 //
-// Calls on one object come from one thread at a time: its rank's.
+// Calls on one object come from one thread at a time: its rank's. A stage that computes on a GPU is
+// made for a CudaDevice and asks for all its work in order of that device's compute stream.
 
 #pragma once
 
@@ -42,12 +43,14 @@ class Stage {
   // Called once, before the first step. All memory of a step is to be allocated here.
   virtual void allocate(int activation_slots) = 0;
 
-  // Buffers are aligned to 64 bytes and valid only during the call.
+  // Buffers are memory of the rank's device, aligned to 64 bytes. On the cpu they are valid only
+  // during the call; on a device with a queue a call asks for its work there, and the buffers are
+  // valid for what it asked for.
   virtual void forward(const StageOp& op, std::span<const std::byte> input,
                        std::span<std::byte> output) = 0;
-  // Last stage only: the loss of a microbatch whose forward has run and whose backward has not,
-  // already divided by the number of microbatches.
-  [[nodiscard]] virtual double loss(const StageOp& op) const = 0;
+  // Last stage only: the loss of a microbatch, already divided by the number of microbatches. Asked
+  // for after all work of the step is done, for each microbatch whose forward ran here.
+  [[nodiscard]] virtual double loss(int microbatch) const = 0;
   // The input half: the gradient of the input from the gradient of the output (empty at the last
   // stage, which starts from its loss; `input_gradient` is empty at the first).
   virtual void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,

@@ -60,8 +60,9 @@ class Trainer {
                options.op_timeout * (options.verify ? verification_patience : 1)),
         executor_(program, transport, make_stage, {.op_timeout = options.op_timeout}) {
     if (options.verify && is_first()) {
-      plain_ = std::make_unique<PlainRun>(make_stage, program.pipeline().stages(),
-                                          program.pipeline().microbatches());
+      plain_ =
+          std::make_unique<PlainRun>(transport.device(), make_stage, program.pipeline().stages(),
+                                     program.pipeline().microbatches());
     }
   }
 
@@ -80,7 +81,7 @@ class Trainer {
   [[nodiscard]] bool is_first() const { return transport_.rank() == 0; }
 
   void run_step(int step) {
-    const RankStep done = executor_.run(static_cast<std::uint64_t>(step));
+    const RankStep& done = executor_.run(static_cast<std::uint64_t>(step));
     const Clock::time_point computed = Clock::now();
     executor_.reduce_replicas();
     transport_.status().publish(step, Activity::synchronizing, 0);
@@ -126,7 +127,8 @@ class Trainer {
   void verify(int step) {
     std::vector<float> mine;
     for (const HeldStage& held : executor_.stages()) {
-      mine.insert(mine.end(), held.gradient.begin(), held.gradient.end());
+      const std::vector<float> gradient = executor_.read(held.gradient);
+      mine.insert(mine.end(), gradient.begin(), gradient.end());
     }
     const auto all = gather(waits_, std::as_bytes(std::span(mine)));
     if (!is_first()) {
@@ -143,11 +145,11 @@ class Trainer {
   }
 
   // The largest absolute difference of one rank's gradients; infinite where either is not a number.
-  [[nodiscard]] double difference(int rank, const std::vector<float>& gradients) const {
+  [[nodiscard]] double difference(int rank, const std::vector<float>& gradients) {
     double largest = 0.0;
     std::size_t next = 0;
     for (const RankPlan::HeldStage& held : plan_rank(program_, rank).stages) {
-      for (const float expected : plain_->gradient(held.stage)) {
+      for (const float expected : executor_.read(plain_->gradient(held.stage))) {
         const double apart =
             std::abs(static_cast<double>(gradients[next++]) - static_cast<double>(expected));
         largest =

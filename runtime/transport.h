@@ -7,13 +7,17 @@
 // (message_buffer.h). At most Operations::outstanding_max (operations.h) operations of a rank are
 // under way at once.
 //
+// Messages lie in the memory of the transport's device, those of class control in the host's. On a
+// device with a queue everything takes its turn there: a send reads what was written by all that
+// was asked for before it was posted, a receive writes after all that has read, and waiting for a
+// ticket makes the queue wait, not the caller - except for control messages, which are the host's.
+//
 // One Transport object belongs to one rank; except where said otherwise its functions are called by
 // that rank's thread.
 
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -23,11 +27,10 @@
 #include <vector>
 
 #include "costs/error.h"
+#include "runtime/device.h"
 #include "runtime/status.h"
 
 namespace dualpipe {
-
-using Deadline = std::chrono::steady_clock::time_point;
 
 enum class MessageClass : std::uint8_t { activation, gradient, replica, control };
 
@@ -46,6 +49,8 @@ class Transport {
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int ranks() const = 0;
   [[nodiscard]] virtual std::string_view name() const = 0;
+  // Where the rank computes; lives as long as the transport.
+  [[nodiscard]] virtual Device& device() = 0;
 
   // The buffer must stay as it is until the ticket has been waited for, or abort() has returned, or
   // a wait has thrown because of an abort: whoever gives up for another reason aborts before it
@@ -58,11 +63,21 @@ class Transport {
   [[nodiscard]] virtual Ticket post_receive(int source, MessageClass message_class,
                                             std::span<std::byte> message) = 0;
 
-  // Waits until the operation is done: for a receive, the bytes are in the buffer; for a send, the
-  // buffer may be used again. Each ticket is waited for once. Returns false, leaving the ticket
-  // valid, when the deadline passes first. Throws Error (transport) when the operation failed, and
-  // an Error with the aborter's code and reason when the job is being aborted.
+  // What was posted since the last call belongs together and may go out only now, all at once: the
+  // Program's groups. Transports that start every operation on its own are live wherever groups
+  // are, and do nothing.
+  virtual void end_group() = 0;
+
+  // Waits until the operation is done (see above for who waits): for a receive, the bytes are in
+  // the buffer; for a send, the buffer may be used again. Each ticket is waited for once. Returns
+  // false, leaving the ticket valid, when the deadline passes first. Throws Error (transport) when
+  // the operation failed, and an Error with the aborter's code and reason when the job is being
+  // aborted.
   [[nodiscard]] virtual bool wait(Ticket ticket, Deadline deadline) = 0;
+
+  // Throws what wait() would throw when the job is being aborted, or has failed where no ticket
+  // would tell; for a caller that waits for the device.
+  virtual void check() = 0;
 
   // This rank's status page; the transport lets the other ranks read it.
   [[nodiscard]] virtual StatusPage& status() = 0;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,6 +15,7 @@
 
 #include "costs/check.h"
 #include "costs/error.h"
+#include "runtime/device.h"
 #include "runtime/status.h"
 #include "runtime/transport.h"
 #include "scheduler/pipeline.h"
@@ -29,6 +31,7 @@ using Statuses = std::span<const std::optional<RankStatus>>;
 constexpr std::size_t ranks_listed_max = 16;
 constexpr std::chrono::seconds answer_limit{2};   // for a rank to say what it is doing
 constexpr std::chrono::seconds report_limit{10};  // for the reporting rank to end the job
+constexpr std::chrono::milliseconds slice{20};    // between two looks at whether the job goes on
 
 // The other rank that holds `stage`, or -1.
 int other_holder(const Placement& placement, int stage, int rank) {
@@ -180,9 +183,29 @@ BoundedWait::BoundedWait(const Program& program, Transport& transport,
 }
 
 void BoundedWait::wait(Ticket ticket) const {
-  if (transport_.wait(ticket, Clock::now() + op_timeout_)) {
-    return;
+  if (!transport_.wait(ticket, Clock::now() + op_timeout_)) {
+    report_late([&](Deadline deadline) { return transport_.wait(ticket, deadline); });
   }
+}
+
+// In slices, because nothing but the transport knows that the job is being aborted.
+void BoundedWait::wait_for_mark(std::size_t mark) const {
+  Device& device = transport_.device();
+  const auto wait_until = [&](Deadline deadline) {
+    while (!device.wait(mark, std::min(deadline, Clock::now() + slice))) {
+      transport_.check();
+      if (Clock::now() >= deadline) {
+        return false;
+      }
+    }
+    return true;
+  };
+  if (!wait_until(Clock::now() + op_timeout_)) {
+    report_late(wait_until);
+  }
+}
+
+void BoundedWait::report_late(const std::function<bool(Deadline)>& wait_until) const {
   const std::string late = fmt::format("rank {} has waited longer than {:g} s", transport_.rank(),
                                        std::chrono::duration<double>(op_timeout_).count());
   const std::optional<std::vector<std::optional<RankStatus>>> statuses =
@@ -190,7 +213,7 @@ void BoundedWait::wait(Ticket ticket) const {
   std::string report;
   if (statuses) {
     report = late + "\n" + who_waits_for_whom(program_, *statuses, transport_.rank());
-  } else if (transport_.wait(ticket, Clock::now() + report_limit)) {
+  } else if (wait_until(Clock::now() + report_limit)) {
     return;  // it came after all; the abort that is on its way meets the next wait
   } else {
     report = fmt::format("{}; the rank that reports on it did not end the job within {} s", late,

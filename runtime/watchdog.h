@@ -4,6 +4,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,8 +39,13 @@ class BoundedWait {
   // rank is reporting already, waits for its abort and throws what that says. The report is as good
   // as the status pages: publish what is waited for before waiting.
   void wait(Ticket ticket) const;
+  // The same for a mark in the queue of the transport's device.
+  void wait_for_mark(std::size_t mark) const;
 
  private:
+  // Returns when what is waited for came after all.
+  void report_late(const std::function<bool(Deadline)>& wait_until) const;
+
   const Program& program_;
   Transport& transport_;
   std::chrono::nanoseconds op_timeout_;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <ranges>
 #include <span>
+#include <utility>
 
 #include "costs/check.h"
 #include "runtime/models/adamw.h"
@@ -66,7 +67,7 @@ void GptStage::allocate(int activation_slots) {
   for (std::size_t slot = 0; slot < count; ++slot) {
     slots_.emplace_back(slot_layout_.size());
   }
-  losses_.resize(count);
+  losses_.resize(static_cast<std::size_t>(config_.microbatches));
   scratch_ = FloatArray(TransformerBlock::scratch_size(config_.shape));
   stream_ = FloatArray(head_ ? stream_size() : 0);
   tokens_.resize(config_.shape.rows());
@@ -101,15 +102,14 @@ void GptStage::forward(const StageOp& op, std::span<const std::byte> input,
   if (head_) {
     corpus_.read_targets(op, tokens_);
     head_->write_logits(parameters_, memory, stream);
-    losses_[static_cast<std::size_t>(op.slot)] =
+    losses_[static_cast<std::size_t>(op.microbatch)] =
         head_->take_loss(tokens_, loss_weight(), memory.slot);
   }
 }
 
-double GptStage::loss(const StageOp& op) const {
-  const std::size_t slot = static_cast<std::size_t>(op.slot);
-  CHECK(head_ && slot < losses_.size());
-  return losses_[slot];
+double GptStage::loss(int microbatch) const {
+  CHECK(head_ && std::cmp_less(microbatch, losses_.size()));
+  return losses_[static_cast<std::size_t>(microbatch)];
 }
 
 void GptStage::backward_input(const StageOp& op, std::span<const std::byte> output_gradient,

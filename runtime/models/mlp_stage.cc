@@ -7,6 +7,7 @@
 #include <ranges>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "costs/check.h"
 #include "runtime/models/float_array.h"
@@ -58,7 +59,7 @@ void MlpStage::allocate(int activation_slots) {
   for (std::size_t slot = 0; slot < count; ++slot) {
     slots_.emplace_back(slot_layout_.size());
   }
-  losses_.resize(count);
+  losses_.resize(static_cast<std::size_t>(config_.microbatches));
   inputs_ = FloatArray(boundary_size());
   targets_ = FloatArray(boundary_size());
   optimizer_.allocate(parameter_count());
@@ -101,17 +102,16 @@ void MlpStage::forward(const StageOp& op, std::span<const std::byte> input,
     if (!ends_stage) {
       gelu(slopes, layers_[layer + 1].input.in(slot));
     } else if (is_last()) {
-      losses_[static_cast<std::size_t>(op.slot)] = take_loss(op, slopes);
+      losses_[static_cast<std::size_t>(op.microbatch)] = take_loss(op, slopes);
     } else {
       gelu(slopes, as_floats(output));
     }
   }
 }
 
-double MlpStage::loss(const StageOp& op) const {
-  const std::size_t slot = static_cast<std::size_t>(op.slot);
-  CHECK(is_last() && slot < losses_.size());
-  return losses_[slot];
+double MlpStage::loss(int microbatch) const {
+  CHECK(is_last() && std::cmp_less(microbatch, losses_.size()));
+  return losses_[static_cast<std::size_t>(microbatch)];
 }
 
 void MlpStage::backward_input(const StageOp& op, std::span<const std::byte> output_gradient,

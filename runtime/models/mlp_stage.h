@@ -40,7 +40,7 @@ class MlpStage final : public Stage {
 
   void forward(const StageOp& op, std::span<const std::byte> input,
                std::span<std::byte> output) override;
-  [[nodiscard]] double loss(const StageOp& op) const override;
+  [[nodiscard]] double loss(int microbatch) const override;
   void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
                       std::span<std::byte> input_gradient) override;
   void backward_weight(const StageOp& op, std::span<float> gradient) override;
@@ -72,7 +72,7 @@ class MlpStage final : public Stage {
   AdamW optimizer_;
 
   std::vector<FloatArray> slots_;
-  std::vector<double> losses_;  // [slot], last stage
+  std::vector<double> losses_;  // [microbatch], last stage
   FloatArray inputs_;           // scratch: the teacher's, or a gradient
   FloatArray targets_;          // scratch
 };

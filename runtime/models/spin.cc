@@ -137,7 +137,7 @@ class SpinStage final : public Stage {
     pass_forward(op, input, output);
     sleeper_.sleep_until(entry, costs_.forward);
   }
-  [[nodiscard]] double loss(const StageOp& /*op*/) const override { return 0.0; }
+  [[nodiscard]] double loss(int /*microbatch*/) const override { return 0.0; }
   void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
                       std::span<std::byte> input_gradient) override {
     const std::int64_t entry = nanoseconds_now();

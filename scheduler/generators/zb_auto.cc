@@ -2,6 +2,8 @@
 // costs at hand under a limit of P or 2P activations. ZB-1p reaches the lower bound of its memory,
 // as ZB-H1 does where M > P; ZB-2p has hardly any bubble.
 
+#include <cstdint>
+
 #include "costs/cost_model.h"
 #include "scheduler/arrange/arrange.h"
 #include "scheduler/arrange/memory_model.h"

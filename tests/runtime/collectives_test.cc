@@ -16,6 +16,8 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/cpu_device.h"
+#include "runtime/device.h"
 #include "runtime/inproc_transport.h"
 #include "runtime/message_buffer.h"
 #include "runtime/status.h"
@@ -132,15 +134,24 @@ TEST(Gather, MeetingABroadcastIsFound) {
 struct Replica {
   explicit Replica(std::size_t count)
       : sent_index(arena.reserve(count * sizeof(float))),
-        received_index(arena.reserve(count * sizeof(float))) {
-    arena.seal();
+        received_index(arena.reserve(count * sizeof(float))),
+        header(device, MessageBuffer::header_bytes, MemoryHome::host) {
+    arena.seal(device);
   }
   void add(const BoundedWait& waits, int peer, std::span<float> values) const {
-    add_replica(waits, peer, values, arena.at(sent_index), arena.at(received_index));
+    waits.transport().device().reserve_marks(1);
+    add_replica({.waits = waits,
+                 .sent = arena.at(sent_index),
+                 .received = arena.at(received_index),
+                 .header = MessageBuffer(header.bytes()),
+                 .mark = 0},
+                peer, values);
   }
+  CpuDevice device;
   MessageArena arena;
   std::size_t sent_index;
   std::size_t received_index;
+  DeviceMemory header;
 };
 
 std::vector<float> random_values(std::uint32_t seed, std::size_t count) {

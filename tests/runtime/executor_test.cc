@@ -15,6 +15,7 @@
 
 #include "costs/cost_model.h"
 #include "costs/error.h"
+#include "runtime/cpu_device.h"
 #include "runtime/inproc_transport.h"
 #include "runtime/plain_run.h"
 #include "runtime/stage.h"
@@ -49,7 +50,8 @@ bool same_bits(std::span<const float> one, std::span<const float> other) {
 void expect_equal_to_plain_run(const Program& program) {
   const Pipeline& pipeline = program.pipeline();
   const ToyModel model = model_of(pipeline);
-  PlainRun plain(toy_factory(model), pipeline.stages(), pipeline.microbatches());
+  CpuDevice device;
+  PlainRun plain(device, toy_factory(model), pipeline.stages(), pipeline.microbatches());
   std::vector<std::vector<std::vector<float>>> expected;  // [step][stage]
   std::vector<double> expected_loss;
   for (std::uint64_t step = 0; step < 3; ++step) {
@@ -67,7 +69,7 @@ void expect_equal_to_plain_run(const Program& program) {
   expect_success_on_all_ranks(pipeline.ranks(), [&](Transport& transport) {
     Executor executor(program, transport, toy_factory(model), {});
     for (std::size_t step = 0; step < expected.size(); ++step) {
-      const RankStep done = executor.run(step);
+      const RankStep& done = executor.run(step);
       executor.reduce_replicas();
       for (const HeldStage& held : executor.stages()) {
         EXPECT_TRUE(same_bits(held.gradient, expected[step][static_cast<std::size_t>(held.stage)]))
@@ -159,7 +161,7 @@ TEST(Executor, CallsTheStagesInTheOrderOfTheSchedule) {
       ToyModel model = model_of(program.pipeline());
       model.before = [&](const std::string& call) { calls.push_back(call); };
       Executor executor(program, transport, toy_factory(model), {});
-      const RankStep done = executor.run(0);
+      const RankStep& done = executor.run(0);
       std::vector<std::string> expected;
       for (const Slot& slot : program.slots(transport.rank())) {
         expected.push_back(to_string(slot));
@@ -175,7 +177,7 @@ TEST(Executor, RecordsEverySlotAndBothEndsOfEveryMessage) {
       compile_or_throw(generate(find_family("1f1b"), {.ranks = 3, .microbatches = 4}));
   expect_success_on_all_ranks(3, [&](Transport& transport) {
     Executor executor(program, transport, toy_factory(model_of(program.pipeline())), {});
-    const RankStep done = executor.run(0);
+    const RankStep& done = executor.run(0);
     Time clock{};
     for (std::size_t slot = 0; slot < done.spans.size(); ++slot) {
       EXPECT_EQ(done.spans[slot].slot, program.slots(transport.rank())[slot]);

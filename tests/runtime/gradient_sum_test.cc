@@ -11,6 +11,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "runtime/cpu_device.h"
+
 namespace dualpipe {
 namespace {
 
@@ -49,7 +51,8 @@ std::vector<float> expected_sum(int step, const std::vector<int>& arrivals, int 
 }
 
 void expect_sums(const std::vector<int>& arrivals, int microbatches, int steps) {
-  GradientSum sum(parameters, arrivals, microbatches);
+  CpuDevice device;
+  GradientSum sum(device, parameters, arrivals, microbatches);
   for (int step = 0; step < steps; ++step) {
     for (const int microbatch : arrivals) {
       const std::vector<float> gradient = gradient_of(step, microbatch);
@@ -102,7 +105,8 @@ TEST(GradientSum, TakesAnySubsetOfTheMicrobatches) {
 }
 
 TEST(GradientSum, WithoutArrivalsIsZeroAtEveryStep) {
-  GradientSum sum(parameters, {}, 4);
+  CpuDevice device;
+  GradientSum sum(device, parameters, {}, 4);
   for (int step = 0; step < 3; ++step) {
     const std::span<float> total = sum.finish();
     ASSERT_EQ(total.size(), parameters);
@@ -113,7 +117,8 @@ TEST(GradientSum, WithoutArrivalsIsZeroAtEveryStep) {
 
 TEST(GradientSum, OfNoParametersIsEmpty) {
   const std::vector<int> arrivals{1, 0};
-  GradientSum sum(0, arrivals, 2);
+  CpuDevice device;
+  GradientSum sum(device, 0, arrivals, 2);
   sum.add(1);
   sum.add(0);
   EXPECT_TRUE(sum.finish().empty());
@@ -121,7 +126,8 @@ TEST(GradientSum, OfNoParametersIsEmpty) {
 
 TEST(GradientSumDeathTest, MustNotBeFinishedWhileGradientsAreMissing) {
   const std::vector<int> arrivals{1, 0, 2, 3};
-  GradientSum sum(parameters, arrivals, 4);
+  CpuDevice device;
+  GradientSum sum(device, parameters, arrivals, 4);
   sum.add(1);
   EXPECT_DEATH(static_cast<void>(sum.finish()), "CHECK");
 }

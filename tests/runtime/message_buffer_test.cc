@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/cpu_device.h"
 #include "runtime/transport.h"
 
 namespace dualpipe {
@@ -33,9 +34,10 @@ MessageHeader example() {
 
 struct OneMessage {
   OneMessage() : index(arena.reserve(8192)) {
-    arena.seal();
+    arena.seal(device);
     buffer = arena.at(index);
   }
+  CpuDevice device;
   MessageArena arena;
   std::size_t index;
   MessageBuffer buffer;
@@ -100,12 +102,13 @@ TEST(MessageBuffer, WhatIsNoMessageIsSaidToBeNone) {
 }
 
 TEST(MessageArena, MessagesAreAlignedAndApart) {
+  CpuDevice device;
   MessageArena arena;
   const std::vector<std::size_t> sizes{0, 1, 64, 100, 4096};
   for (const std::size_t bytes : sizes) {
     static_cast<void>(arena.reserve(bytes));
   }
-  arena.seal();
+  arena.seal(device);
   const std::byte* end = nullptr;
   for (std::size_t k = 0; k < sizes.size(); ++k) {
     const MessageBuffer buffer = arena.at(k);
@@ -119,8 +122,9 @@ TEST(MessageArena, MessagesAreAlignedAndApart) {
 }
 
 TEST(MessageArena, MayBeEmpty) {
+  CpuDevice device;
   MessageArena arena;
-  arena.seal();
+  arena.seal(device);
   EXPECT_EQ(arena.bytes(), 0U);
 }
 

@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/cpu_device.h"
 #include "runtime/stage.h"
 #include "tests/support/refusal.h"
 #include "tests/support/toy_stage.h"
@@ -44,7 +45,7 @@ Expected by_hand(const ToyModel& model, std::uint64_t step, std::vector<ToyStage
       stages[s]->forward(op, part(boundary[s % 2], stages[s]->input_bytes()),
                          part(boundary[(s + 1) % 2], stages[s]->output_bytes()));
     }
-    expected.loss += stages.back()->loss(op);
+    expected.loss += stages.back()->loss(op.microbatch);
     for (std::size_t s = stages.size(); s-- > 0;) {
       std::vector<float> gradient(ToyStage::width);
       stages[s]->backward(
@@ -69,7 +70,8 @@ Expected by_hand(const ToyModel& model, std::uint64_t step, std::vector<ToyStage
 TEST(PlainRun, ComputesEveryStagesGradientAndTheLoss) {
   for (const int count : {1, 2, 3}) {
     const ToyModel model{.stages = count, .microbatches = 5, .before = {}};
-    PlainRun plain(toy_factory(model), count, model.microbatches);
+    CpuDevice device;
+    PlainRun plain(device, toy_factory(model), count, model.microbatches);
     std::vector<std::unique_ptr<ToyStage>> owned;
     std::vector<ToyStage*> stages;
     for (int stage = 0; stage < count; ++stage) {
@@ -92,7 +94,8 @@ TEST(PlainRun, ComputesEveryStagesGradientAndTheLoss) {
 
 TEST(PlainRun, ChangesNoParameterBeforeItIsTold) {
   const ToyModel model{.stages = 2, .microbatches = 3, .before = {}};
-  PlainRun plain(toy_factory(model), 2, 3);
+  CpuDevice device;
+  PlainRun plain(device, toy_factory(model), 2, 3);
   plain.run(0);
   const std::vector<float> first(plain.gradient(0).begin(), plain.gradient(0).end());
   plain.run(0);
@@ -108,7 +111,11 @@ TEST(PlainRun, RefusesNeighboursThatDisagreeAboutTheirBoundary) {
     return std::make_unique<ToyStage>(
         ToyModel{.stages = stage + 1, .microbatches = 1, .before = {}}, stage);
   };
-  EXPECT_THAT(refusal(ExitCode::usage, [&] { return PlainRun(each_alone, 2, 1).loss(); }),
+  EXPECT_THAT(refusal(ExitCode::usage,
+                      [&] {
+                        CpuDevice device;
+                        return PlainRun(device, each_alone, 2, 1).gradient(0).size();
+                      }),
               AllOf(HasSubstr("stage 0 gives 0 bytes"), HasSubstr("stage 1 takes 20")));
 }
 

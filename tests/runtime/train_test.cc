@@ -21,6 +21,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/cpu_device.h"
 #include "runtime/plain_run.h"
 #include "runtime/stage.h"
 #include "runtime/status.h"
@@ -84,7 +85,8 @@ TEST(Train, LossesAreThoseOfThePlainRunStepByStep) {
   for (const char* family : {"1f1b", "dualpipe", "dualpipev"}) {
     const Program program = program_of(family, 2, 6);
     const ToyModel model = model_of(program);
-    PlainRun plain(toy_factory(model), model.stages, model.microbatches);
+    CpuDevice device;
+    PlainRun plain(device, toy_factory(model), model.stages, model.microbatches);
     std::vector<double> expected;
     for (std::uint64_t step = 0; step < 4; ++step) {
       plain.run(step);
@@ -143,7 +145,7 @@ double difference_with_a_first_stage_off_by(float error) {
                  std::span<std::byte> output) override {
       honest_.forward(op, input, output);
     }
-    [[nodiscard]] double loss(const StageOp& op) const override { return honest_.loss(op); }
+    [[nodiscard]] double loss(int microbatch) const override { return honest_.loss(microbatch); }
     void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
                         std::span<std::byte> input_gradient) override {
       honest_.backward_input(op, output_gradient, input_gradient);
@@ -325,7 +327,7 @@ TEST(Train, BuffersOutliveTheAbort) {
     void forward(const StageOp&, std::span<const std::byte>, std::span<std::byte>) override {
       throw std::runtime_error("out of ideas");
     }
-    [[nodiscard]] double loss(const StageOp&) const override { return 0.0; }
+    [[nodiscard]] double loss(int) const override { return 0.0; }
     void backward_input(const StageOp&, std::span<const std::byte>, std::span<std::byte>) override {
     }
     void backward_weight(const StageOp&, std::span<float>) override {}

@@ -149,21 +149,26 @@ class Explorer {
         for (const Instruction* instruction : open_group) {
           Operation operation = issued_as(*instruction, group);
           operation.issued_by = at + 1;
-          for (const Operation& before : issued) {
-            if (before.queue == operation.queue && before.group < group) {
-              (before.is_send ? operation.sends_behind : operation.receives_behind) |=
-                  only(before.transfer);
-            }
-          }
-          Transfer& transfer = transfers_[operation.transfer];
-          (operation.is_send ? transfer.send : transfer.receive) = operation;
-          issued.push_back(operation);
+          issue(operation, issued);
         }
         open_group.clear();
         ++group;
       }
     }
     CHECK(open_group.empty());
+  }
+
+  // One communicator runs its groups one after another.
+  void issue(Operation operation, std::vector<Operation>& issued) {
+    for (const Operation& before : issued) {
+      if (before.queue == operation.queue && before.group < operation.group) {
+        (before.is_send ? operation.sends_behind : operation.receives_behind) |=
+            only(before.transfer);
+      }
+    }
+    Transfer& transfer = transfers_[operation.transfer];
+    (operation.is_send ? transfer.send : transfer.receive) = operation;
+    issued.push_back(operation);
   }
 
   [[nodiscard]] Operation issued_as(const Instruction& instruction, int group) const {

@@ -38,7 +38,7 @@ class ToyStage final : public Stage {
   void allocate(int activation_slots) override;
   void forward(const StageOp& op, std::span<const std::byte> input,
                std::span<std::byte> output) override;
-  [[nodiscard]] double loss(const StageOp& op) const override;
+  [[nodiscard]] double loss(int microbatch) const override;
   void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
                       std::span<std::byte> input_gradient) override;
   void backward_weight(const StageOp& op, std::span<float> gradient) override;
@@ -72,6 +72,7 @@ class ToyStage final : public Stage {
   int stage_;
   std::vector<float> parameters_;
   std::vector<Slot> slots_;
+  std::vector<double> losses_;  // [microbatch], last stage; NaN where no forward has run
 };
 
 // `model` is copied.

@@ -16,7 +16,6 @@
 #include "costs/cost_model.h"
 #include "scheduler/arrange/tracks.h"
 #include "scheduler/arrange/word_times.h"
-#include "scheduler/memory.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/schedule.h"

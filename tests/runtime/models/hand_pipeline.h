@@ -39,7 +39,7 @@ class HandPipeline {
       stage->forward(op, std::as_bytes(input.values()), std::as_writable_bytes(output.values()));
       input = std::move(output);
     }
-    return stages_.back()->loss(op);
+    return stages_.back()->loss(op.microbatch);
   }
   void backward_input(const StageOp& op) {
     FloatArray output_gradient;

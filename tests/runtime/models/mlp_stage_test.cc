@@ -114,7 +114,7 @@ TEST(MlpStage, OrderOfCallsAndSlotChangeNoBit) {
   HandPipeline pipeline = hand_pipeline(tiny(2), 2);
   EXPECT_EQ(pipeline.forward(second), expected_second.loss);
   EXPECT_EQ(pipeline.forward(first), expected_first.loss);
-  EXPECT_EQ(pipeline.stage(1).loss(second), expected_second.loss);
+  EXPECT_EQ(pipeline.stage(1).loss(second.microbatch), expected_second.loss);
   pipeline.backward_input(first);
   pipeline.backward_input(second);
   EXPECT_TRUE(same_bits(pipeline.backward_weight(second), expected_second.gradient));

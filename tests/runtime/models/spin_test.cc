@@ -100,7 +100,7 @@ TEST(Spin, BoundariesAreSmallMessagesAndThereIsNothingToLearn) {
   EXPECT_EQ(pipeline.last->output_bytes(), 0U);
   EXPECT_EQ(pipeline.middle->parameter_count(), 0U);
   EXPECT_EQ(pipeline.middle->activation_bytes(), 77);
-  EXPECT_EQ(pipeline.last->loss(op), 0.0);
+  EXPECT_EQ(pipeline.last->loss(6), 0.0);
   EXPECT_NO_THROW(pipeline.middle->apply_gradient({}));
 }
 

@@ -1,0 +1,55 @@
+#include "runtime/held_stage.h"
+
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "costs/error.h"
+#include "runtime/rank_plan.h"
+#include "scheduler/compile.h"
+#include "scheduler/generate.h"
+#include "scheduler/program.h"
+#include "tests/support/refusal.h"
+#include "tests/support/schedules.h"
+#include "tests/support/toy_stage.h"
+
+namespace dualpipe {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+Program program_of(const char* family, int ranks, int microbatches) {
+  return compile_or_throw(
+      generate(find_family(family), {.ranks = ranks, .microbatches = microbatches}), eager);
+}
+
+TEST(HeldStage, IsOnePerStageAndDirectionOfTheRank) {
+  const Program program = program_of("dualpipe", 4, 8);
+  const ToyModel model{.stages = 4, .microbatches = 8, .before = {}};
+  // Rank 1 of four holds stage 1 one way and stage 2 the other way.
+  const std::vector<HeldStage> stages = make_held_stages(plan_rank(program, 1), toy_factory(model));
+  ASSERT_EQ(stages.size(), 2U);
+  EXPECT_EQ(stages[0].stage, 1);
+  EXPECT_EQ(stages[0].direction, 0);
+  EXPECT_EQ(stages[1].stage, 2);
+  EXPECT_EQ(stages[1].direction, 1);
+  EXPECT_EQ(find_stage(stages, 2), stages[1].object.get());
+  EXPECT_EQ(find_stage(stages, 0), nullptr);
+}
+
+TEST(HeldStage, NeighboursMustAgreeOnTheirBoundary) {
+  const Program program = program_of("dualpipev", 2, 4);  // stages 1 and 2 are on rank 1
+  const StageFactory each_alone = [](int stage) {
+    return std::make_unique<ToyStage>(
+        ToyModel{.stages = stage + 1, .microbatches = 4, .before = {}}, stage);
+  };
+  EXPECT_THAT(
+      refusal(ExitCode::usage,
+              [&] { return make_held_stages(plan_rank(program, 1), each_alone).size(); }),
+      AllOf(HasSubstr("stage 1 gives 0 bytes"), HasSubstr("stage 2 takes 20"), HasSubstr("agree")));
+}
+
+}  // namespace
+}  // namespace dualpipe
