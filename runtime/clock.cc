@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 
+#include "runtime/message_buffer.h"
 #include "runtime/transport.h"
 #include "runtime/watchdog.h"
 
@@ -16,26 +17,64 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int rounds = 16;
-using Message = std::array<std::byte, sizeof(std::int64_t)>;
 
-void send(const BoundedWait& waits, int peer, std::int64_t value) {
-  Message message{};
-  std::memcpy(message.data(), &value, sizeof(value));
-  waits.wait(waits.transport().post_send(peer, MessageClass::control, message));
+// One reading of a clock on its way to another rank.
+class ClockMessage {
+ public:
+  ClockMessage(int source, int destination, int round)
+      : header_{.payload_bytes = sizeof(std::int64_t),
+                .source = source,
+                .destination = destination,
+                .sequence = round,
+                .message_class = MessageClass::control} {}
+
+  [[nodiscard]] std::span<std::byte> message() { return memory_; }
+
+  void write(std::int64_t value) {
+    std::memcpy(buffer().payload().data(), &value, sizeof(value));
+    buffer().write_header(header_);
+  }
+  // Throws Error (transport) when something else has come.
+  [[nodiscard]] std::int64_t read() {
+    buffer().check_header(header_);
+    std::int64_t value = 0;
+    std::memcpy(&value, buffer().payload().data(), sizeof(value));
+    return value;
+  }
+
+ private:
+  static constexpr std::size_t length = MessageBuffer::header_bytes + sizeof(std::int64_t);
+
+  [[nodiscard]] MessageBuffer buffer() { return MessageBuffer(memory_); }
+
+  MessageHeader header_;
+  alignas(MessageBuffer::header_bytes) std::array<std::byte, length> memory_{};
+};
+
+struct Round {
+  int peer = 0;
+  int number = 0;
+};
+
+void send(const BoundedWait& waits, const Round& round, std::int64_t value) {
+  Transport& transport = waits.transport();
+  ClockMessage message(transport.rank(), round.peer, round.number);
+  message.write(value);
+  waits.wait(transport.post_send(round.peer, MessageClass::control, message.message()));
 }
 
-std::int64_t receive(const BoundedWait& waits, int peer) {
-  Message message{};
-  waits.wait(waits.transport().post_receive(peer, MessageClass::control, message));
-  std::int64_t value = 0;
-  std::memcpy(&value, message.data(), sizeof(value));
-  return value;
+std::int64_t receive(const BoundedWait& waits, const Round& round) {
+  Transport& transport = waits.transport();
+  ClockMessage message(round.peer, transport.rank(), round.number);
+  waits.wait(transport.post_receive(round.peer, MessageClass::control, message.message()));
+  return message.read();
 }
 
 void serve(const BoundedWait& waits, int peer) {
-  for (int round = 0; round < rounds; ++round) {
-    static_cast<void>(receive(waits, peer));
-    send(waits, peer, Clock::now().time_since_epoch().count());
+  for (int number = 0; number < rounds; ++number) {
+    const Round round{.peer = peer, .number = number};
+    static_cast<void>(receive(waits, round));
+    send(waits, round, Clock::now().time_since_epoch().count());
   }
 }
 
@@ -50,10 +89,11 @@ ClockOffset measure_clock_offset(const BoundedWait& waits) {
     return {};
   }
   ClockOffset best{.offset = {}, .uncertainty = std::chrono::nanoseconds::max()};
-  for (int round = 0; round < rounds; ++round) {
+  for (int number = 0; number < rounds; ++number) {
+    const Round round{.peer = 0, .number = number};
     const Clock::time_point asked = Clock::now();
-    send(waits, 0, round);
-    const std::chrono::nanoseconds theirs(receive(waits, 0));
+    send(waits, round, 0);
+    const std::chrono::nanoseconds theirs(receive(waits, round));
     const Clock::time_point answered = Clock::now();
     const std::chrono::nanoseconds half = (answered - asked) / 2;
     if (half < best.uncertainty) {

@@ -4,11 +4,17 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <fmt/core.h>
+
 #include "costs/check.h"
+#include "costs/error.h"
+#include "runtime/checksum.h"
 #include "runtime/device.h"
 #include "runtime/message_buffer.h"
 #include "runtime/status.h"
@@ -21,10 +27,23 @@ namespace {
 // So that no wait is long because there is much to move, only because somebody does not come.
 constexpr std::size_t piece_bytes_max = std::size_t{16} << 20;
 
+// No rank is asked for more memory than this because another says so.
+constexpr std::size_t gathered_bytes_max = std::size_t{64} << 30;
+
 // Tells the collectives apart in the announcement of a size.
 enum class Collective : std::int32_t { gather, broadcast };
 
-// The message that goes before the bytes: only a header, which says how many there are.
+std::string_view to_string(Collective collective) {
+  return collective == Collective::gather ? "gather" : "broadcast";
+}
+
+// What the message that goes before the bytes says about them.
+struct Announced {
+  std::size_t bytes = 0;
+  std::uint64_t checksum = 0;
+};
+
+// That message: its header has the number of bytes, its payload their checksum.
 class Announcement {
  public:
   Announcement(Collective collective, int source, int destination)
@@ -33,23 +52,35 @@ class Announcement {
                 .sequence = static_cast<std::int32_t>(collective),
                 .message_class = MessageClass::control} {}
 
-  [[nodiscard]] std::span<std::byte> message() { return memory_; }
+  [[nodiscard]] std::span<std::byte> message() { return buffer().message(); }
 
-  void write(std::size_t bytes) {
-    header_.payload_bytes = bytes;
-    MessageBuffer(memory_).write_header(header_);
+  void write(std::span<const std::byte> bytes) {
+    header_.payload_bytes = bytes.size();
+    const std::uint64_t checksum = checksum_of(bytes);
+    std::memcpy(buffer().payload().data(), &checksum, sizeof(checksum));
+    buffer().write_header(header_);
   }
   // Throws Error (transport) when something else has come.
-  [[nodiscard]] std::size_t read() {
-    const MessageBuffer buffer(memory_);
-    header_.payload_bytes = buffer.read_header().value_or(header_).payload_bytes;
-    buffer.check_header(header_);
-    return header_.payload_bytes;
+  [[nodiscard]] Announced read() {
+    header_.payload_bytes = buffer().read_header().value_or(header_).payload_bytes;
+    buffer().check_header(header_);
+    if (header_.payload_bytes > gathered_bytes_max) {
+      throw Error(ExitCode::transport,
+                  fmt::format("rank {} announced {} bytes, expected at most {}", header_.source,
+                              header_.payload_bytes, gathered_bytes_max));
+    }
+    Announced announced{.bytes = header_.payload_bytes};
+    std::memcpy(&announced.checksum, buffer().payload().data(), sizeof(announced.checksum));
+    return announced;
   }
 
  private:
+  static constexpr std::size_t length = MessageBuffer::header_bytes + sizeof(std::uint64_t);
+
+  [[nodiscard]] MessageBuffer buffer() { return MessageBuffer(memory_); }
+
   MessageHeader header_;
-  alignas(MessageBuffer::header_bytes) std::array<std::byte, MessageBuffer::header_bytes> memory_{};
+  alignas(MessageBuffer::header_bytes) std::array<std::byte, length> memory_{};
 };
 
 void publish_peer(Transport& transport, int peer) {
@@ -62,7 +93,7 @@ void send(const BoundedWait& waits, Collective collective, int peer,
   Transport& transport = waits.transport();
   publish_peer(transport, peer);
   Announcement announcement(collective, transport.rank(), peer);
-  announcement.write(bytes.size());
+  announcement.write(bytes);
   waits.wait(transport.post_send(peer, MessageClass::control, announcement.message()));
   while (!bytes.empty()) {
     const std::size_t length = std::min(bytes.size(), piece_bytes_max);
@@ -76,12 +107,19 @@ std::vector<std::byte> receive(const BoundedWait& waits, Collective collective, 
   publish_peer(transport, peer);
   Announcement announcement(collective, peer, transport.rank());
   waits.wait(transport.post_receive(peer, MessageClass::control, announcement.message()));
-  std::vector<std::byte> bytes(announcement.read());
+  const Announced announced = announcement.read();
+  std::vector<std::byte> bytes(announced.bytes);
   std::span<std::byte> rest(bytes);
   while (!rest.empty()) {
     const std::size_t length = std::min(rest.size(), piece_bytes_max);
     waits.wait(transport.post_receive(peer, MessageClass::control, rest.first(length)));
     rest = rest.subspan(length);
+  }
+  if (checksum_of(bytes) != announced.checksum) {
+    throw Error(ExitCode::transport,
+                fmt::format("{} bytes of a {} {}->{} arrived altered (their checksum does not "
+                            "hold): look for faulty memory, links or drivers between the ranks",
+                            bytes.size(), to_string(collective), peer, transport.rank()));
   }
   return bytes;
 }
@@ -129,21 +167,22 @@ void add_replica(const ReplicaExchange& exchange, int peer, std::span<float> val
                        .destination = peer,
                        .stage = status.index,
                        .message_class = MessageClass::replica};
-  host.write_header(header);
-  device.copy(host.header(), sent.header());
+  const DeviceMessage outgoing{.device = device, .message = sent, .host = host};
+  const DeviceMessage incoming{.device = device, .message = received, .host = host};
   device.copy(std::as_bytes(values), sent.payload());
+  outgoing.write_header(header);
   const Ticket receive_ticket =
       transport.post_receive(peer, MessageClass::replica, received.message());
   const Ticket send_ticket = transport.post_send(peer, MessageClass::replica, sent.message());
   transport.end_group();
   waits.wait(receive_ticket);
   waits.wait(send_ticket);
-  device.copy(received.header(), host.header());
+  incoming.fetch_header();
   device.mark(mark);
   waits.wait_for_mark(mark);
 
   std::swap(header.source, header.destination);
-  host.check_header(header);
+  incoming.check_header(header);
   // The payload's alignment is that of the buffer, and nobody else touches it now.
   device.add({reinterpret_cast<const float*>(received.payload().data()), values.size()}, values);
 }

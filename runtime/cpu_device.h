@@ -16,6 +16,7 @@ class CpuDevice final : public Device {
  public:
   [[nodiscard]] std::string_view name() const override { return "cpu"; }
   [[nodiscard]] int run_ahead_max() const override { return 0; }
+  [[nodiscard]] bool memory_is_hosts() const override { return true; }
 
   [[nodiscard]] std::byte* allocate(std::size_t bytes, MemoryHome home) override;
   void release(std::byte* memory, MemoryHome home) noexcept override;

@@ -31,6 +31,10 @@ class Device {
   // doing. A bound, for a host that runs away fills the queue and then waits without a deadline.
   [[nodiscard]] virtual int run_ahead_max() const = 0;
 
+  // Whether the host can read and write memory of MemoryHome::device, as soon as the queue is past
+  // what was asked for.
+  [[nodiscard]] virtual bool memory_is_hosts() const = 0;
+
   // Zeroed memory, aligned to 64 bytes. Throws Error (infeasible) naming the bytes when there is
   // not that much. Used through DeviceMemory.
   [[nodiscard]] virtual std::byte* allocate(std::size_t bytes, MemoryHome home) = 0;

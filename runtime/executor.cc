@@ -90,7 +90,7 @@ class Executor::State {
   void note_losses();
 
   [[nodiscard]] MessageHeader header_of(const Message& message) const;
-  [[nodiscard]] MessageBuffer host_header(std::int32_t index) const;
+  [[nodiscard]] DeviceMessage message_of(std::int32_t index) const;
   [[nodiscard]] StageOp stage_op(const Op& op, const OpPlan& plan) const;
   [[nodiscard]] Stage::ForwardCall forward_call(const Op& op, const OpPlan& plan) const;
   [[nodiscard]] Stage::BackwardCall backward_call(const Op& op, const OpPlan& plan);
@@ -171,9 +171,11 @@ MessageHeader Executor::State::header_of(const Message& message) const {
           .message_class = class_of(channel.kind)};
 }
 
-MessageBuffer Executor::State::host_header(std::int32_t index) const {
-  return MessageBuffer(headers_.bytes().subspan(
-      marks_.own_number(index) * MessageBuffer::header_bytes, MessageBuffer::header_bytes));
+DeviceMessage Executor::State::message_of(std::int32_t index) const {
+  const std::size_t offset = marks_.own_number(index) * MessageBuffer::header_bytes;
+  return {.device = device_,
+          .message = memory_.buffer_of(program_.message(index)),
+          .host = MessageBuffer(headers_.bytes().subspan(offset, MessageBuffer::header_bytes))};
 }
 
 // --- a step ---
@@ -233,7 +235,7 @@ void Executor::State::post_receive(std::int32_t index) {
 void Executor::State::await_received(std::int32_t index) {
   publish(Activity::awaiting_receive, index);
   waits_.wait(tickets_[at(index)]);
-  device_.copy(memory_.buffer_of(program_.message(index)).header(), host_header(index).header());
+  message_of(index).fetch_header();
   device_.mark(marks_.message(index));
   unchecked_.push_back(index);
   check_arrivals();
@@ -246,18 +248,18 @@ void Executor::State::check_arrivals() {
     if (!device_.wait(marks_.message(index), {})) {
       return;
     }
-    host_header(index).check_header(header_of(program_.message(index)));
+    message_of(index).check_header(header_of(program_.message(index)));
   }
 }
 
 void Executor::State::post_send(std::int32_t index) {
   const Message& message = program_.message(index);
-  const MessageBuffer buffer = memory_.buffer_of(message);
-  host_header(index).write_header(header_of(message));
-  device_.copy(host_header(index).header(), buffer.header());
+  const DeviceMessage outgoing = message_of(index);
+  outgoing.write_header(header_of(message));
   device_.mark(marks_.message(index));
-  tickets_[at(index)] = transport_.post_send(program_.channel_of(message).destination,
-                                             class_of(message.value.kind), buffer.message());
+  tickets_[at(index)] =
+      transport_.post_send(program_.channel_of(message).destination, class_of(message.value.kind),
+                           outgoing.message.message());
 }
 
 void Executor::State::await_sent(std::int32_t index) {

@@ -12,6 +12,7 @@
 
 #include "costs/check.h"
 #include "costs/error.h"
+#include "runtime/checksum.h"
 #include "runtime/device.h"
 #include "runtime/transport.h"
 
@@ -32,10 +33,22 @@ struct WireHeader {
   std::int32_t microbatch = 0;
   std::int32_t sequence = 0;
   std::uint32_t message_class = 0;
-  std::uint64_t reserved[2] = {0, 0};
+  std::uint64_t checksum = 0;  // of this header, with 0 here, and the payload
+  std::uint64_t reserved = 0;
 };
 static_assert(sizeof(WireHeader) == MessageBuffer::header_bytes);
 static_assert(std::has_unique_object_representations_v<WireHeader>);
+
+WireHeader header_in(std::span<const std::byte> message) {
+  WireHeader wire;
+  std::memcpy(&wire, message.data(), sizeof(wire));
+  return wire;
+}
+
+std::uint64_t checksum_of(WireHeader wire, std::span<const std::byte> payload) {
+  wire.checksum = 0;
+  return dualpipe::checksum_of(payload, dualpipe::checksum_of(std::as_bytes(std::span(&wire, 1))));
+}
 
 constexpr std::size_t round_up(std::size_t bytes) {
   return (bytes + alignment - 1) / alignment * alignment;
@@ -55,20 +68,20 @@ MessageBuffer::MessageBuffer(std::span<std::byte> memory) : memory_(memory) {
 }
 
 void MessageBuffer::write_header(const MessageHeader& header) const {
-  const WireHeader wire{.step = header.step,
-                        .payload_bytes = header.payload_bytes,
-                        .source = header.source,
-                        .destination = header.destination,
-                        .stage = header.stage,
-                        .microbatch = header.microbatch,
-                        .sequence = header.sequence,
-                        .message_class = static_cast<std::uint32_t>(header.message_class)};
+  WireHeader wire{.step = header.step,
+                  .payload_bytes = header.payload_bytes,
+                  .source = header.source,
+                  .destination = header.destination,
+                  .stage = header.stage,
+                  .microbatch = header.microbatch,
+                  .sequence = header.sequence,
+                  .message_class = static_cast<std::uint32_t>(header.message_class)};
+  wire.checksum = checksum_of(wire, payload());
   std::memcpy(memory_.data(), &wire, sizeof(wire));
 }
 
 std::optional<MessageHeader> MessageBuffer::read_header() const {
-  WireHeader wire;
-  std::memcpy(&wire, memory_.data(), sizeof(wire));
+  const WireHeader wire = header_in(memory_);
   if (wire.magic != magic_number ||
       wire.message_class > static_cast<std::uint32_t>(MessageClass::control)) {
     return std::nullopt;
@@ -90,6 +103,32 @@ void MessageBuffer::check_header(const MessageHeader& expected) const {
                 fmt::format("expected {}; received {}", to_string(expected),
                             found ? to_string(*found) : "something that is no message"));
   }
+  const WireHeader wire = header_in(memory_);
+  if (checksum_of(wire, payload()) != wire.checksum) {
+    throw Error(ExitCode::transport,
+                fmt::format("{} arrived with other bytes than were sent (its checksum does not "
+                            "hold): look for faulty memory, links or drivers between the ranks",
+                            to_string(expected)));
+  }
+}
+
+void DeviceMessage::write_header(const MessageHeader& header) const {
+  if (device.memory_is_hosts()) {
+    message.write_header(header);
+    return;
+  }
+  host.write_header(header);
+  device.copy(host.header(), message.header());
+}
+
+void DeviceMessage::fetch_header() const {
+  if (!device.memory_is_hosts()) {
+    device.copy(message.header(), host.header());
+  }
+}
+
+void DeviceMessage::check_header(const MessageHeader& expected) const {
+  (device.memory_is_hosts() ? message : host).check_header(expected);
 }
 
 std::size_t MessageArena::reserve(std::size_t payload_bytes) {

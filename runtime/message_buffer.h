@@ -1,5 +1,6 @@
-// A message as it travels: a header that says what it is, then the payload. Both ends check the
-// header, so that a message that strayed is found where it arrives and named, never computed with.
+// A message as it travels: a header that says what it is, then the payload. The receiver checks
+// both, so that a message that strayed or was altered on its way is found where it arrives and
+// named, never computed with.
 
 #pragma once
 
@@ -45,14 +46,32 @@ class MessageBuffer {
   [[nodiscard]] std::span<std::byte> payload() const { return memory_.subspan(header_bytes); }
 
   // These three are for memory that this process can touch: a device's goes through a copy.
+  // With a checksum of the payload, which must be there already.
   void write_header(const MessageHeader& header) const;
   // Nothing where the buffer does not begin with a header.
   [[nodiscard]] std::optional<MessageHeader> read_header() const;
-  // Throws Error (transport) naming both when the header is another than `expected`, or no header.
+  // Throws Error (transport) naming both when the header is another than `expected`, or no header;
+  // naming the message when its checksum does not hold.
   void check_header(const MessageHeader& expected) const;
 
  private:
   std::span<std::byte> memory_;
+};
+
+// A message in a device's memory, and its header on the way between there and the host. Where the
+// host can touch the device's memory, the header and the checksum of the payload are written and
+// checked in place; elsewhere only the header travels through `host`, with a checksum of its own.
+struct DeviceMessage {
+  Device& device;
+  MessageBuffer message;
+  MessageBuffer
+      host;  // memory of MemoryHome::host for a header alone; stays until the queue is past
+
+  // Each asks the device, where it must. The payload must have been written, or asked for.
+  void write_header(const MessageHeader& header) const;
+  void fetch_header() const;
+  // What MessageBuffer::check_header() does. Requires: the queue is past fetch_header().
+  void check_header(const MessageHeader& expected) const;
 };
 
 // Owns the memory of a rank's messages: one allocation of its device, cut up once, freed as a

@@ -26,6 +26,7 @@
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
 #include "scheduler/program.h"
+#include "tests/support/refusal.h"
 #include "tests/support/transport_checks.h"
 
 namespace dualpipe {
@@ -115,6 +116,47 @@ TEST(Gather, TellsTheWatchdogWhomItWaitsFor) {
   });
 }
 
+// The header of what gather() (sequence 0) or broadcast() (1) sends first; its payload would be a
+// checksum of the bytes that follow.
+void send_announcement(Transport& transport, MessageHeader header) {
+  header.destination = 1;
+  header.message_class = MessageClass::control;
+  alignas(64) std::array<std::byte, MessageBuffer::header_bytes + 8> memory{};
+  const MessageBuffer announcement(memory);
+  announcement.write_header(header);
+  expect_done(transport, transport.post_send(1, MessageClass::control, announcement.message()));
+}
+
+// Rank 1 of two ends in this way when rank 0 does that instead of a broadcast.
+template <typename Instead>
+std::string refused_broadcast(const Instead& instead) {
+  std::string message;
+  on_all_ranks(2, [&](const BoundedWait& waits) {
+    if (waits.transport().rank() == 0) {
+      instead(waits.transport());
+    } else {
+      message = refusal(ExitCode::transport, [&] { return broadcast(waits, {}); });
+    }
+  });
+  return message;
+}
+
+TEST(Broadcast, AlteredBytesAreFound) {
+  EXPECT_THAT(refused_broadcast([](Transport& transport) {
+                send_announcement(transport, {.payload_bytes = 3, .sequence = 1});
+                const std::array<std::byte, 3> altered{};
+                expect_done(transport, transport.post_send(1, MessageClass::control, altered));
+              }),
+              HasSubstr("3 bytes of a broadcast 0->1 arrived altered"));
+}
+
+TEST(Broadcast, NoRankAllocatesWhateverAnotherSays) {
+  EXPECT_THAT(refused_broadcast([](Transport& transport) {
+                send_announcement(transport, {.payload_bytes = ~std::uint64_t{0}, .sequence = 1});
+              }),
+              HasSubstr("rank 0 announced 18446744073709551615 bytes, expected at most"));
+}
+
 TEST(Gather, MeetingABroadcastIsFound) {
   on_all_ranks(2, [](const BoundedWait& waits) {
     Transport& transport = waits.transport();
@@ -122,12 +164,7 @@ TEST(Gather, MeetingABroadcastIsFound) {
       EXPECT_THROW(static_cast<void>(broadcast(waits, {})), Error);
       return;
     }
-    // What gather() would send from here, were it to go this way.
-    alignas(64) std::array<std::byte, MessageBuffer::header_bytes> memory{};
-    const MessageBuffer announcement(memory);
-    announcement.write_header(
-        {.source = 0, .destination = 1, .sequence = 0, .message_class = MessageClass::control});
-    expect_done(transport, transport.post_send(1, MessageClass::control, announcement.message()));
+    send_announcement(transport, {.sequence = 0});
   });
 }
 

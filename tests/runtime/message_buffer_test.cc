@@ -94,6 +94,20 @@ TEST(MessageBuffer, EveryFieldIsChecked) {
   }
 }
 
+TEST(MessageBuffer, EveryAlteredBitIsFound) {
+  const OneMessage message;
+  message.buffer.write_header(example());
+  for (std::size_t position = 0; position < 256; ++position) {
+    std::byte& byte = message.buffer.message()[position];
+    byte ^= std::byte{1} << (position % 8);
+    EXPECT_NE(complaint(message.buffer, example()), "") << "byte " << position;
+    byte ^= std::byte{1} << (position % 8);
+  }
+  message.buffer.payload().back() ^= std::byte{128};
+  EXPECT_THAT(complaint(message.buffer, example()),
+              AllOf(HasSubstr(to_string(example())), HasSubstr("checksum does not hold")));
+}
+
 TEST(MessageBuffer, WhatIsNoMessageIsSaidToBeNone) {
   const OneMessage message;
   EXPECT_EQ(message.buffer.read_header(), std::nullopt);
