@@ -11,6 +11,7 @@
 #include <numeric>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -30,6 +31,8 @@
 #include "render/report.h"
 #include "render/table.h"
 #include "render/units.h"
+#include "runtime/fault.h"
+#include "runtime/fault_transport.h"
 #include "runtime/inproc_transport.h"
 #include "runtime/models/model.h"
 #include "runtime/stage.h"
@@ -52,7 +55,10 @@ namespace {
 struct RunOptions {
   SubjectOptions subject;
   std::string model = "gpt";
-  std::string transport;  // inproc or mpi; empty: mpi under a launcher, else inproc
+  // inproc or mpi, perhaps fault: before it; empty: mpi under a launcher, else inproc
+  std::string transport;
+  std::vector<std::string> faults;
+  std::uint64_t fault_seed = 0;
   int steps = 10;
   bool verify = false;
   std::optional<std::string> trace_path;
@@ -187,12 +193,33 @@ void write_report(const TrainReport& report, const RunOptions& options, const Pr
                                            : as_table(report, options, program));
 }
 
+// --- transports ---
+
+constexpr std::string_view fault_prefix = "fault:";
+
+bool is_faulty(const RunOptions& options) {
+  return options.transport.starts_with(fault_prefix);
+}
+
+FaultPlan fault_plan(const RunOptions& options) {
+  FaultPlan plan{.faults = {}, .seed = options.fault_seed};
+  for (const std::string& fault : options.faults) {
+    plan.faults.push_back(parse_fault(fault));
+  }
+  if (!plan.faults.empty() && !is_faulty(options)) {
+    throw Error(ExitCode::usage,
+                fmt::format("--fault needs a transport that obeys it; expected --transport {0}{1}, "
+                            "found {1}",
+                            fault_prefix, options.transport));
+  }
+  return plan;
+}
+
 // --- threads ---
 
 // Runs all ranks as threads of this process. The first error wins: it has stopped the others.
-TrainReport train_on_threads(const Job& job) {
-  const std::vector<std::unique_ptr<Transport>> transports =
-      make_inproc_transports(job.program.pipeline().ranks());
+TrainReport train_on_threads(const Job& job,
+                             const std::vector<std::unique_ptr<Transport>>& transports) {
   std::mutex mutex;
   std::exception_ptr first_error;
   TrainReport report;
@@ -220,7 +247,13 @@ TrainReport train_on_threads(const Job& job) {
 
 ExitCode run_on_threads(const RunOptions& options) {
   const Job job = make_job(options, resolve_config(options.subject));
-  write_report(train_on_threads(job), options, job.program);
+  const FaultPlan plan = fault_plan(options);
+  std::vector<std::unique_ptr<Transport>> transports =
+      make_inproc_transports(job.program.pipeline().ranks());
+  if (is_faulty(options)) {
+    transports = make_fault_transports(std::move(transports), plan);
+  }
+  write_report(train_on_threads(job, transports), options, job.program);
   return ExitCode::ok;
 }
 
@@ -229,7 +262,11 @@ ExitCode run_on_threads(const RunOptions& options) {
 #ifdef DUALPIPE_HAS_MPI
 // Every rank comes to the same words before training; rank 0 says them.
 ExitCode run_on_processes(RunOptions options) {
-  const std::unique_ptr<Transport> transport = make_mpi_transport();
+  const FaultPlan plan = fault_plan(options);
+  std::unique_ptr<Transport> transport = make_mpi_transport();
+  if (is_faulty(options)) {
+    transport = make_fault_transport(std::move(transport), plan);
+  }
   if (transport->rank() != 0) {
     spdlog::set_level(spdlog::level::off);
   }
@@ -291,8 +328,12 @@ void add_options(CLI::App& app, RunOptions& options) {
                  "a schedule of `dualpipe-sim list`, or a file; default: the config's");
   add_config_options(app, options.subject);
   app.add_option("--transport", options.transport,
-                 "inproc (threads) or mpi; default: mpi under mpirun, else inproc")
-      ->check(CLI::IsMember({"inproc", "mpi"}));
+                 "inproc (threads) or mpi; default: mpi under mpirun, else inproc; with fault: "
+                 "before it, things go wrong as --fault says")
+      ->check(CLI::IsMember({"inproc", "mpi", "fault:inproc", "fault:mpi"}));
+  app.add_option("--fault", options.faults, "what goes wrong, on purpose: " + fault_syntax())
+      ->allow_extra_args(false);
+  app.add_option("--fault-seed", options.fault_seed, "of what is left to chance in faults");
   app.add_option("--steps", options.steps, "training steps")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
@@ -331,7 +372,8 @@ int run(int argc, const char* const* argv) {
       if (options.transport.empty()) {
         options.transport = started_by_launcher() ? "mpi" : "inproc";
       }
-      return options.transport == "mpi" ? run_on_processes(options) : run_on_threads(options);
+      return options.transport.ends_with("mpi") ? run_on_processes(options)
+                                                : run_on_threads(options);
     });
   });
 }

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 
+#include "runtime/collectives.h"
 #include "runtime/message_buffer.h"
 #include "runtime/transport.h"
 #include "runtime/watchdog.h"
@@ -58,6 +59,7 @@ struct Round {
 
 void send(const BoundedWait& waits, const Round& round, std::int64_t value) {
   Transport& transport = waits.transport();
+  publish_peer(transport, round.peer);
   ClockMessage message(transport.rank(), round.peer, round.number);
   message.write(value);
   waits.wait(transport.post_send(round.peer, MessageClass::control, message.message()));
@@ -65,6 +67,7 @@ void send(const BoundedWait& waits, const Round& round, std::int64_t value) {
 
 std::int64_t receive(const BoundedWait& waits, const Round& round) {
   Transport& transport = waits.transport();
+  publish_peer(transport, round.peer);
   ClockMessage message(round.peer, transport.rank(), round.number);
   waits.wait(transport.post_receive(round.peer, MessageClass::control, message.message()));
   return message.read();

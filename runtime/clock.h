@@ -15,7 +15,8 @@ struct ClockOffset {
 };
 
 // By ping-pong with rank 0, keeping the round with the shortest trip (Cristian's algorithm): the
-// error is at most half of that trip. Zero at rank 0. All ranks call it together.
+// error is at most half of that trip. Zero at rank 0. All ranks call it together. Publishes
+// `synchronizing` and the peer, for the watchdog.
 [[nodiscard]] ClockOffset measure_clock_offset(const BoundedWait& waits);
 
 }  // namespace dualpipe

@@ -83,11 +83,6 @@ class Announcement {
   alignas(MessageBuffer::header_bytes) std::array<std::byte, length> memory_{};
 };
 
-void publish_peer(Transport& transport, int peer) {
-  StatusPage& page = transport.status();
-  page.publish(page.read().step, Activity::synchronizing, peer);
-}
-
 void send(const BoundedWait& waits, Collective collective, int peer,
           std::span<const std::byte> bytes) {
   Transport& transport = waits.transport();
@@ -125,6 +120,11 @@ std::vector<std::byte> receive(const BoundedWait& waits, Collective collective, 
 }
 
 }  // namespace
+
+void publish_peer(Transport& transport, int peer) {
+  StatusPage& page = transport.status();
+  page.publish(page.read().step, Activity::synchronizing, peer);
+}
 
 std::vector<std::vector<std::byte>> gather(const BoundedWait& waits,
                                            std::span<const std::byte> bytes) {

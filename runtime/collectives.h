@@ -15,9 +15,13 @@
 #include <vector>
 
 #include "runtime/message_buffer.h"
+#include "runtime/transport.h"
 #include "runtime/watchdog.h"
 
 namespace dualpipe {
+
+// Tells the watchdog that this rank synchronizes with `peer`, in the step it is in.
+void publish_peer(Transport& transport, int peer);
 
 // Every rank's bytes at rank 0, in order of rank; empty elsewhere. Sizes may differ.
 [[nodiscard]] std::vector<std::vector<std::byte>> gather(const BoundedWait& waits,

@@ -58,7 +58,7 @@ bool Operations::wait(Ticket ticket, Deadline deadline) {
   operation.state = Operation::State::free;
   free_places_.push_back(place(ticket));
   if (failed) {
-    throw Error(ExitCode::transport, std::exchange(operation.failure, {}));
+    throw OperationFailure(std::exchange(operation.failure, {}));
   }
   return true;
 }

@@ -22,6 +22,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -41,6 +42,13 @@ enum class MessageClass : std::uint8_t { activation, gradient, replica, control 
 
 // Names one posted operation of this rank; valid until it has been waited for.
 using Ticket = std::uint64_t;
+
+// One operation has failed, and why: a message of another size, say. Which operation of the program
+// it was, whoever waits for it knows and has to add.
+class OperationFailure final : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 
 class Transport {
  public:
@@ -70,7 +78,7 @@ class Transport {
 
   // Waits until the operation is done (see above for who waits): for a receive, the bytes are in
   // the buffer; for a send, the buffer may be used again. Each ticket is waited for once. Returns
-  // false, leaving the ticket valid, when the deadline passes first. Throws Error (transport) when
+  // false, leaving the ticket valid, when the deadline passes first. Throws OperationFailure when
   // the operation failed, and an Error with the aborter's code and reason when the job is being
   // aborted.
   [[nodiscard]] virtual bool wait(Ticket ticket, Deadline deadline) = 0;

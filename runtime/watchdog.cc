@@ -182,9 +182,20 @@ BoundedWait::BoundedWait(const Program& program, Transport& transport,
   CHECK(op_timeout > std::chrono::nanoseconds(0));
 }
 
+bool BoundedWait::is_done(Ticket ticket, Deadline deadline) const {
+  try {
+    return transport_.wait(ticket, deadline);
+  } catch (const OperationFailure& failure) {
+    const int rank = transport_.rank();
+    throw Error(ExitCode::transport,
+                fmt::format("rank {}, which {}: {}", rank,
+                            describe(program_, transport_.status().read(), rank), failure.what()));
+  }
+}
+
 void BoundedWait::wait(Ticket ticket) const {
-  if (!transport_.wait(ticket, Clock::now() + op_timeout_)) {
-    report_late([&](Deadline deadline) { return transport_.wait(ticket, deadline); });
+  if (!is_done(ticket, Clock::now() + op_timeout_)) {
+    report_late([&](Deadline deadline) { return is_done(ticket, deadline); });
   }
 }
 

@@ -37,7 +37,8 @@ class BoundedWait {
   // Waits until the ticket is done. When the deadline passes: collects every rank's status, aborts
   // the job with the report of who waits for whom, and throws Error (timeout) with it; when another
   // rank is reporting already, waits for its abort and throws what that says. The report is as good
-  // as the status pages: publish what is waited for before waiting.
+  // as the status pages: publish what is waited for before waiting. Throws Error (transport) when
+  // the operation has failed, saying which it was.
   void wait(Ticket ticket) const;
   // The same for a mark in the queue of the transport's device.
   void wait_for_mark(std::size_t mark) const;
@@ -45,6 +46,7 @@ class BoundedWait {
  private:
   // Returns when what is waited for came after all.
   void report_late(const std::function<bool(Deadline)>& wait_until) const;
+  [[nodiscard]] bool is_done(Ticket ticket, Deadline deadline) const;
 
   const Program& program_;
   Transport& transport_;

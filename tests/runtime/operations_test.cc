@@ -47,8 +47,7 @@ TEST(Operations, AFailureIsThrownOnceByTheWait) {
   try {
     static_cast<void>(operations.wait(ticket, now()));
     ADD_FAILURE() << "did not throw";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ExitCode::transport);
+  } catch (const OperationFailure& error) {
     EXPECT_STREQ(error.what(), "the cable is gone");
   }
   EXPECT_EQ(operations.outstanding(), 0U);
