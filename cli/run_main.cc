@@ -156,7 +156,30 @@ std::string as_json(const TrainReport& report, const RunOptions& options, const 
   document["microbatches"] = program.pipeline().microbatches();
   document["tail_time_ns"] = counts(report.tail_time);
   document["clock_uncertainty_ns"] = report.clock_uncertainty.count();
+  document["clocks"] = nlohmann::ordered_json::array();
+  for (const RankClock& clock : report.timelines.front().clocks) {
+    document["clocks"].push_back({{"offset_ns", clock.offset.count()},
+                                  {"drift_ns", clock.drift.count()},
+                                  {"uncertainty_ns", clock.uncertainty.count()}});
+  }
   return document.dump() + "\n";
+}
+
+// How far the times of one rank may be trusted beside those of another.
+std::string clock_words(const std::vector<RankClock>& clocks) {
+  RankClock largest;
+  for (const RankClock& clock : clocks) {
+    largest.offset = std::max(largest.offset, std::chrono::abs(clock.offset));
+    largest.drift = std::max(largest.drift, std::chrono::abs(clock.drift));
+    largest.uncertainty = std::max(largest.uncertainty, clock.uncertainty);
+  }
+  return clocks.size() < 2
+             ? ""
+             : fmt::format(
+                   "Clocks: up to {} from rank 0's, known to {}; they drifted by up to {}. "
+                   "Both are taken out.\n",
+                   format_time(largest.offset), format_time(largest.uncertainty),
+                   format_time(largest.drift));
 }
 
 std::string as_table(const TrainReport& report, const RunOptions& options, const Program& program) {
@@ -176,6 +199,7 @@ std::string as_table(const TrainReport& report, const RunOptions& options, const
   text += format_table(columns, rows);
   text += fmt::format("\nStep {}, the typical one:\n\n", typical + 1);
   text += metrics_table(program.pipeline(), measure(report.timelines[typical]));
+  text += "\n" + clock_words(report.timelines[typical].clocks);
   if (report.max_gradient_difference) {
     text += *report.max_gradient_difference == 0.0
                 ? "Gradients: bitwise equal to those without a pipeline, in every step.\n"

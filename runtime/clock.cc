@@ -1,16 +1,20 @@
 #include "runtime/clock.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <span>
 
+#include "costs/cost_model.h"
 #include "runtime/collectives.h"
 #include "runtime/message_buffer.h"
 #include "runtime/transport.h"
 #include "runtime/watchdog.h"
+#include "trace/timeline.h"
 
 namespace dualpipe {
 namespace {
@@ -89,9 +93,9 @@ ClockOffset measure_clock_offset(const BoundedWait& waits) {
     for (int peer = 1; peer < transport.ranks(); ++peer) {
       serve(waits, peer);
     }
-    return {};
+    return {.time = Clock::now(), .offset = {}, .uncertainty = {}};
   }
-  ClockOffset best{.offset = {}, .uncertainty = std::chrono::nanoseconds::max()};
+  ClockOffset best{.time = {}, .offset = {}, .uncertainty = std::chrono::nanoseconds::max()};
   for (int number = 0; number < rounds; ++number) {
     const Round round{.peer = 0, .number = number};
     const Clock::time_point asked = Clock::now();
@@ -100,10 +104,26 @@ ClockOffset measure_clock_offset(const BoundedWait& waits) {
     const Clock::time_point answered = Clock::now();
     const std::chrono::nanoseconds half = (answered - asked) / 2;
     if (half < best.uncertainty) {
-      best = {.offset = theirs - (asked + half).time_since_epoch(), .uncertainty = half};
+      best = {.time = asked + half,
+              .offset = theirs - (asked + half).time_since_epoch(),
+              .uncertainty = half};
     }
   }
   return best;
+}
+
+Time ClockLine::on_first(Clock::time_point time) const {
+  const double between = static_cast<double>((end.time - begin.time).count());
+  const double passed = static_cast<double>((time - begin.time).count());
+  const double drift = static_cast<double>((end.offset - begin.offset).count());
+  const std::int64_t drifted = between > 0.0 ? std::llround(drift * passed / between) : 0;
+  return time.time_since_epoch() + begin.offset + Time(drifted);
+}
+
+RankClock ClockLine::summary() const {
+  return {.offset = begin.offset,
+          .drift = end.offset - begin.offset,
+          .uncertainty = std::max(begin.uncertainty, end.uncertainty)};
 }
 
 }  // namespace dualpipe

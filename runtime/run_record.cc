@@ -20,7 +20,7 @@
 namespace dualpipe {
 namespace {
 
-// Times on rank 0's clock, since its epoch.
+// Times on the rank's clock, since its epoch.
 struct SpanTimes {
   Time begin{};
   Time end{};
@@ -47,28 +47,36 @@ Record take(std::span<const std::byte>& bytes) {
   return record;
 }
 
-void append_messages(std::vector<std::byte>& bytes, const std::vector<MessageTime>& messages,
-                     std::chrono::nanoseconds offset) {
+void append_messages(std::vector<std::byte>& bytes, const std::vector<MessageTime>& messages) {
   append(bytes, static_cast<std::uint64_t>(messages.size()));
   for (const MessageTime& one : messages) {
-    append(bytes, MessageStamp{one.message, one.time.time_since_epoch() + offset});
+    append(bytes, MessageStamp{one.message, one.time.time_since_epoch()});
   }
 }
 
-void take_spans(std::span<const std::byte>& bytes, std::span<const Slot> slots,
-                std::vector<Span>& spans) {
+// What is left of one rank's record, and its times as rank 0 would have seen them.
+struct Rest {
+  std::span<const std::byte> bytes;
+  ClockLine clock;
+
+  [[nodiscard]] Time on_first(Time time) const {
+    return clock.on_first(std::chrono::steady_clock::time_point(time));
+  }
+};
+
+void take_spans(Rest& rest, std::span<const Slot> slots, std::vector<Span>& spans) {
   for (const Slot& slot : slots) {
-    const SpanTimes times = take<SpanTimes>(bytes);
-    spans.push_back({.slot = slot, .begin = times.begin, .end = times.end});
+    const SpanTimes times = take<SpanTimes>(rest.bytes);
+    spans.push_back(
+        {.slot = slot, .begin = rest.on_first(times.begin), .end = rest.on_first(times.end)});
   }
 }
 
-void take_messages(std::span<const std::byte>& bytes, std::vector<Transfer>& transfers,
-                   Time Transfer::* when) {
-  const std::uint64_t count = take<std::uint64_t>(bytes);
+void take_messages(Rest& rest, std::vector<Transfer>& transfers, Time Transfer::* when) {
+  const std::uint64_t count = take<std::uint64_t>(rest.bytes);
   for (std::uint64_t i = 0; i < count; ++i) {
-    const MessageStamp stamp = take<MessageStamp>(bytes);
-    transfers[static_cast<std::size_t>(stamp.message)].*when = stamp.time;
+    const MessageStamp stamp = take<MessageStamp>(rest.bytes);
+    transfers[static_cast<std::size_t>(stamp.message)].*when = rest.on_first(stamp.time);
   }
 }
 
@@ -111,31 +119,36 @@ std::vector<Transfer> transfers_of(const Program& program) {
 
 }  // namespace
 
-void RunRecord::add(const RankStep& step, std::chrono::nanoseconds offset) {
-  const Time begin = step.begin.time_since_epoch() + offset;
+void RunRecord::add(const RankStep& step) {
+  const Time begin = step.begin.time_since_epoch();
   for (const Span& span : step.spans) {
     append(bytes_, SpanTimes{begin + span.begin, begin + span.end});
   }
-  append_messages(bytes_, step.sent, offset);
-  append_messages(bytes_, step.received, offset);
+  append_messages(bytes_, step.sent);
+  append_messages(bytes_, step.received);
 }
 
-std::vector<Timeline> merge_records(const Program& program,
-                                    std::span<const std::vector<std::byte>> records, int steps) {
-  const int ranks = program.pipeline().ranks();
-  CHECK(records.size() == static_cast<std::size_t>(ranks));
-  std::vector<std::span<const std::byte>> rest(records.begin(), records.end());
+std::vector<Timeline> merge_records(const Program& program, std::span<const RankRecord> records,
+                                    int steps) {
+  CHECK(records.size() == static_cast<std::size_t>(program.pipeline().ranks()));
+  std::vector<Rest> rests;
+  std::vector<RankClock> clocks;
+  for (const RankRecord& record : records) {
+    rests.push_back({.bytes = record.bytes, .clock = record.clock});
+    clocks.push_back(record.clock.summary());
+  }
   std::vector<Timeline> timelines;
   for (int step = 0; step < steps; ++step) {
     Timeline timeline{.pipeline = program.pipeline(),
                       .ranks = std::vector<std::vector<Span>>(records.size()),
                       .transfers = transfers_of(program),
-                      .stage_bytes = {}};
-    for (int rank = 0; rank < ranks; ++rank) {
-      std::span<const std::byte>& bytes = rest[static_cast<std::size_t>(rank)];
-      take_spans(bytes, program.slots(rank), timeline.ranks[static_cast<std::size_t>(rank)]);
-      take_messages(bytes, timeline.transfers, &Transfer::begin);
-      take_messages(bytes, timeline.transfers, &Transfer::end);
+                      .stage_bytes = {},
+                      .tail = {},
+                      .clocks = clocks};
+    for (std::size_t rank = 0; rank < records.size(); ++rank) {
+      take_spans(rests[rank], program.slots(static_cast<int>(rank)), timeline.ranks[rank]);
+      take_messages(rests[rank], timeline.transfers, &Transfer::begin);
+      take_messages(rests[rank], timeline.transfers, &Transfer::end);
     }
     shift(timeline, earliest_begin(timeline));
     timelines.push_back(std::move(timeline));

@@ -3,11 +3,11 @@
 
 #pragma once
 
-#include <chrono>
 #include <cstddef>
 #include <span>
 #include <vector>
 
+#include "runtime/clock.h"
 #include "runtime/executor.h"
 #include "scheduler/program.h"
 #include "trace/timeline.h"
@@ -16,8 +16,7 @@ namespace dualpipe {
 
 class RunRecord {
  public:
-  // `offset` turns this rank's clock into rank 0's.
-  void add(const RankStep& step, std::chrono::nanoseconds offset);
+  void add(const RankStep& step);
 
   [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
 
@@ -25,11 +24,16 @@ class RunRecord {
   std::vector<std::byte> bytes_;
 };
 
-// One timeline per step, from the records of all ranks in order of rank, all of the same program.
-// Each step's time zero is the earliest begin of any rank's first slot. Without stage_bytes.
-// Requires: the records are those of `steps` steps.
+// What rank 0 has of one rank.
+struct RankRecord {
+  std::vector<std::byte> bytes;  // RunRecord::bytes()
+  ClockLine clock;
+};
+
+// One timeline per step, from the records of all ranks in order of rank, all of the same program,
+// on rank 0's clock. Each step's time zero is the earliest begin of any rank's first slot. Without
+// stage_bytes and the bytes of transfers. Requires: the records are those of `steps` steps.
 [[nodiscard]] std::vector<Timeline> merge_records(const Program& program,
-                                                  std::span<const std::vector<std::byte>> records,
-                                                  int steps);
+                                                  std::span<const RankRecord> records, int steps);
 
 }  // namespace dualpipe

@@ -28,6 +28,7 @@
 #include "runtime/status.h"
 #include "runtime/transport.h"
 #include "runtime/watchdog.h"
+#include "scheduler/op.h"
 #include "scheduler/program.h"
 #include "trace/timeline.h"
 
@@ -67,10 +68,12 @@ class Trainer {
   }
 
   TrainReport run() {
-    clock_ = measure_clock_offset(waits_);
+    clock_.begin = measure_clock_offset(waits_);
     for (int step = 0; step < options_.steps; ++step) {
       run_step(step);
     }
+    transport_.status().publish(options_.steps, Activity::synchronizing, 0);
+    clock_.end = measure_clock_offset(waits_);
     collect_record();
     synchronize();
     transport_.status().publish(options_.steps, Activity::finished, 0);
@@ -94,7 +97,7 @@ class Trainer {
       verify(step);
       synchronize();  // The others wait here, with patience, rather than inside the next step.
     }
-    record_.add(done, clock_.offset);
+    record_.add(done);
     if (is_first()) {
       report_.tail_time.push_back(tail);
       if (options_.progress) {
@@ -161,22 +164,49 @@ class Trainer {
   }
 
   void collect_record() {
-    transport_.status().publish(options_.steps, Activity::synchronizing, 0);
-    const Time uncertainty = clock_.uncertainty;
-    const auto clocks = gather(waits_, std::as_bytes(std::span(&uncertainty, 1)));
-    const std::vector<std::vector<std::byte>> records = gather(waits_, record_.bytes());
-    const std::vector<StageBytes> bytes = stage_bytes();
+    const auto clocks = gather(waits_, std::as_bytes(std::span(&clock_, 1)));
+    std::vector<std::vector<std::byte>> bytes = gather(waits_, record_.bytes());
+    const std::vector<StageBytes> kept = stage_bytes();
+    const std::vector<std::int64_t> boundaries = boundary_bytes();
     if (!is_first()) {
       return;
     }
-    for (const std::vector<std::byte>& one : clocks) {
-      report_.clock_uncertainty = std::max(report_.clock_uncertainty, values_of<Time>(one).front());
+    std::vector<RankRecord> records;
+    for (std::size_t rank = 0; rank < bytes.size(); ++rank) {
+      records.push_back(
+          {.bytes = std::move(bytes[rank]), .clock = values_of<ClockLine>(clocks[rank]).front()});
+      report_.clock_uncertainty =
+          std::max(report_.clock_uncertainty, records.back().clock.summary().uncertainty);
     }
     report_.timelines = merge_records(program_, records, options_.steps);
     for (Timeline& timeline : report_.timelines) {
-      timeline.stage_bytes = bytes;
+      timeline.stage_bytes = kept;
+      for (Transfer& transfer : timeline.transfers) {
+        transfer.bytes = boundaries[static_cast<std::size_t>(stage_below(transfer.value))];
+      }
       report_.step_time.push_back(makespan(timeline));
     }
+  }
+
+  // The stage whose output boundary a value passes, one way or the other.
+  [[nodiscard]] static int stage_below(const Value& value) {
+    return value.kind == ValueKind::activation ? value.stage : value.stage - 1;
+  }
+
+  // [stage]: of one message between it and the next.
+  std::vector<std::int64_t> boundary_bytes() {
+    std::vector<std::int64_t> mine(static_cast<std::size_t>(program_.pipeline().stages()), 0);
+    for (const HeldStage& held : executor_.stages()) {
+      mine[static_cast<std::size_t>(held.stage)] =
+          static_cast<std::int64_t>(held.object->output_bytes());
+    }
+    std::vector<std::int64_t> largest(mine.size());
+    for (const std::vector<std::byte>& one : gather(waits_, std::as_bytes(std::span(mine)))) {
+      const std::vector<std::int64_t> theirs = values_of<std::int64_t>(one);
+      std::ranges::transform(largest, theirs, largest.begin(),
+                             [](std::int64_t a, std::int64_t b) { return std::max(a, b); });
+    }
+    return largest;
   }
 
   // What one microbatch keeps alive at each stage, as the stages themselves say.
@@ -203,7 +233,7 @@ class Trainer {
   BoundedWait waits_;
   Executor executor_;
   std::unique_ptr<PlainRun> plain_;  // rank 0 only, with verify
-  ClockOffset clock_;
+  ClockLine clock_;
   RunRecord record_;
   TrainReport report_;
 };

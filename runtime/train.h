@@ -31,7 +31,8 @@ struct TrainReport {
   std::vector<Time> tail_time;      // [step], of rank 0 after its last slot: replicas' sum,
                                     // synchronisation and optimizer, without verification
   std::vector<Timeline> timelines;  // [step]
-  Time clock_uncertainty{};         // how far the ranks' clocks may be apart in the timelines
+  Time clock_uncertainty{};         // how far any rank's clock may be off in the timelines, which
+                                    // say more of each
   std::optional<double> max_gradient_difference;  // over all steps and parameters; with verify
 };
 

@@ -89,7 +89,10 @@ void parse_spans(const JsonReader& reader, Timeline& timeline) {
 }
 
 Transfer parse_transfer(const JsonReader& reader, const json& row, const Pipeline& pipeline) {
-  expect_list(reader, row, "transfers", 7);
+  constexpr std::size_t without_bytes = 7;
+  expect_list(
+      reader, row, "transfers",
+      row.is_array() && row.size() == without_bytes + 1 ? without_bytes + 1 : without_bytes);
   Transfer transfer;
   if (row[0] == gradient_name) {
     transfer.value.kind = ValueKind::input_gradient;
@@ -104,6 +107,9 @@ Transfer parse_transfer(const JsonReader& reader, const json& row, const Pipelin
   transfer.destination = numbers[3];
   transfer.begin = Time(to_int64(reader, row[5], "transfers"));
   transfer.end = Time(to_int64(reader, row[6], "transfers"));
+  if (row.size() > without_bytes) {
+    transfer.bytes = to_int64(reader, row[without_bytes], "transfers", bytes_max);
+  }
   if (transfer.value.stage >= pipeline.stages() ||
       transfer.value.microbatch >= pipeline.microbatches() || transfer.source >= pipeline.ranks() ||
       transfer.destination >= pipeline.ranks()) {
@@ -198,6 +204,23 @@ void check_tail(const JsonReader& reader, const Timeline& timeline) {
   }
 }
 
+// Offsets are of any size and sign: what a host's clock shows depends on when it was started.
+void parse_clocks(const JsonReader& reader, Timeline& timeline) {
+  for (const json& row : reader.list("clocks")) {
+    expect_list(reader, row, "clocks", 3);
+    if (!row[0].is_number_integer() || !row[1].is_number_integer()) {
+      reader.refuse("clocks", "expected whole nanoseconds: offset, drift and uncertainty");
+    }
+    timeline.clocks.push_back({.offset = Time(row[0].get<std::int64_t>()),
+                               .drift = Time(row[1].get<std::int64_t>()),
+                               .uncertainty = Time(to_int64(reader, row[2], "clocks"))});
+  }
+  if (timeline.clocks.size() != timeline.ranks.size()) {
+    reader.refuse("clocks", fmt::format("expected one entry per rank, {}; found {}",
+                                        timeline.ranks.size(), timeline.clocks.size()));
+  }
+}
+
 void check_ranks(const JsonReader& reader, const Pipeline& pipeline) {
   if (pipeline.placement.rank_of_stage.empty() || pipeline.stages() == 0 || pipeline.ranks() == 0) {
     reader.refuse("placement", "expected at least one direction, stage and rank");
@@ -226,10 +249,11 @@ void append_spans(std::string& text, const std::vector<Span>& spans) {
 
 void append_transfer(std::string& text, const Transfer& transfer) {
   text +=
-      fmt::format("[\"{}\",{},{},{},{},{},{}]",
+      fmt::format("[\"{}\",{},{},{},{},{},{}",
                   transfer.value.kind == ValueKind::activation ? activation_name : gradient_name,
                   transfer.value.stage, transfer.value.microbatch, transfer.source,
                   transfer.destination, transfer.begin.count(), transfer.end.count());
+  text += transfer.bytes == 0 ? "]" : fmt::format(",{}]", transfer.bytes);
 }
 
 }  // namespace
@@ -294,6 +318,16 @@ std::string to_json(const Timeline& timeline) {
     }
     text += "]";
   }
+  if (!timeline.clocks.empty()) {
+    text += ",\n\"clocks\":[";
+    separator = "";
+    for (const RankClock& clock : timeline.clocks) {
+      text += fmt::format("{}[{},{},{}]", separator, clock.offset.count(), clock.drift.count(),
+                          clock.uncertainty.count());
+      separator = ",";
+    }
+    text += "]";
+  }
   return text + "}\n";
 }
 
@@ -341,6 +375,9 @@ Timeline parse_timeline(std::string_view text, const std::string& origin) {
       timeline.tail.push_back(parse_tail(reader, value, timeline.pipeline));
     }
     check_tail(reader, timeline);
+  }
+  if (reader.has("clocks")) {
+    parse_clocks(reader, timeline);
   }
   return timeline;
 }

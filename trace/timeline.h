@@ -31,8 +31,9 @@ struct Transfer {
   Value value;
   int source = 0;
   int destination = 0;
-  Time begin{};  // predicted: when the sender is done; measured: when the send was posted
-  Time end{};    // when the receiver has it
+  Time begin{};            // predicted: when the sender is done; measured: when the send was posted
+  Time end{};              // when the receiver has it
+  std::int64_t bytes = 0;  // of the payload; 0 where the timeline does not know
 
   bool operator==(const Transfer&) const = default;
 };
@@ -63,12 +64,22 @@ struct TailSpan {
   bool operator==(const TailSpan&) const = default;
 };
 
+// How the times of a measured timeline came to be on one clock, rank 0's.
+struct RankClock {
+  Time offset{};       // at the run's begin: what was added to the rank's own times
+  Time drift{};        // how much more it was at the run's end; in between, in proportion
+  Time uncertainty{};  // the offset is known to this, either way
+
+  bool operator==(const RankClock&) const = default;
+};
+
 struct Timeline {
   Pipeline pipeline;
   std::vector<std::vector<Span>> ranks;  // [rank], in the order of execution; spans do not overlap
   std::vector<Transfer> transfers;       // channel after channel, as in Program; may be empty
   std::vector<StageBytes> stage_bytes;   // [stage]
   std::vector<TailSpan> tail = {};       // rank after rank, by begin; empty where steps have none
+  std::vector<RankClock> clocks = {};    // [rank]; empty where nothing was measured
 
   bool operator==(const Timeline&) const = default;
 };

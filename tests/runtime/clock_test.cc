@@ -1,6 +1,7 @@
 #include "runtime/clock.h"
 
 #include <chrono>
+#include <cstdint>
 
 #include <gtest/gtest.h>
 
@@ -10,6 +11,7 @@
 #include "scheduler/generate.h"
 #include "scheduler/program.h"
 #include "tests/support/all_ranks.h"
+#include "trace/timeline.h"
 
 namespace dualpipe {
 namespace {
@@ -41,6 +43,32 @@ TEST(ClockOffset, OfARankAloneIsZero) {
     const BoundedWait waits(program, transport, std::chrono::seconds(1));
     EXPECT_EQ(measure_clock_offset(waits).offset, nanoseconds(0));
   });
+}
+
+std::chrono::steady_clock::time_point at(std::int64_t nanoseconds_since_epoch) {
+  return std::chrono::steady_clock::time_point(nanoseconds(nanoseconds_since_epoch));
+}
+
+// A day into the host's life its clock has gained 40 us on rank 0's within 10 s, which is 4 ppm.
+TEST(ClockLine, GoesThroughBothMeasurementsAndInBetweenInProportion) {
+  constexpr std::int64_t second = 1'000'000'000;
+  constexpr std::int64_t day = 86'400 * second;
+  const ClockLine line{
+      .begin = {.time = at(day), .offset = nanoseconds(-7'000), .uncertainty = nanoseconds(300)},
+      .end = {.time = at(day + 10 * second),
+              .offset = nanoseconds(-47'000),
+              .uncertainty = nanoseconds(200)}};
+  EXPECT_EQ(line.on_first(at(day)), nanoseconds(day - 7'000));
+  EXPECT_EQ(line.on_first(at(day + 10 * second)), nanoseconds(day + 10 * second - 47'000));
+  EXPECT_EQ(line.on_first(at(day + second)), nanoseconds(day + second - 11'000));
+  EXPECT_EQ(line.summary(), (RankClock{.offset = nanoseconds(-7'000),
+                                       .drift = nanoseconds(-40'000),
+                                       .uncertainty = nanoseconds(300)}));
+}
+
+TEST(ClockLine, OfOneMeasurementTakenTwiceHasNoDrift) {
+  const ClockOffset once{.time = at(5), .offset = nanoseconds(3), .uncertainty = nanoseconds(1)};
+  EXPECT_EQ((ClockLine{.begin = once, .end = once}).on_first(at(9)), nanoseconds(12));
 }
 
 }  // namespace

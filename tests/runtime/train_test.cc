@@ -113,6 +113,15 @@ TEST(Train, ReportsATimelineOfEveryStep) {
     EXPECT_EQ(schedule_of(timeline), program.schedule());
     EXPECT_EQ(report.step_time[step], makespan(timeline));
     EXPECT_EQ(timeline.transfers.size(), program.messages().size());
+    for (const Transfer& transfer : timeline.transfers) {
+      EXPECT_EQ(transfer.bytes, static_cast<std::int64_t>(ToyStage::width * sizeof(float)));
+    }
+    ASSERT_EQ(timeline.clocks.size(), 2U);
+    EXPECT_EQ(timeline.clocks[0], RankClock{});
+    // Threads share one clock.
+    EXPECT_LE(std::chrono::abs(timeline.clocks[1].offset),
+              timeline.clocks[1].uncertainty + Time(1));
+    EXPECT_EQ(report.clock_uncertainty, timeline.clocks[1].uncertainty);
     EXPECT_THAT(timeline.stage_bytes,
                 ElementsAreArray({StageBytes{.activation = 100, .weight_operands = 100},
                                   StageBytes{.activation = 101, .weight_operands = 101}}));

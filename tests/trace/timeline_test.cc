@@ -75,6 +75,28 @@ TEST(TimelineJson, HasTheDocumentedKeys) {
             "\"transfers\":[\n[\"activation\",0,0,0,1,10,11],\n[\"gradient\",1,0,1,0,41,52]]}\n");
 }
 
+TEST(TimelineJson, OfAMeasuredTimelineHasClocksAndTheBytesOfTransfers) {
+  Timeline timeline = small();
+  timeline.transfers[0].bytes = 4096;
+  timeline.clocks = {{}, {.offset = Time(-7), .drift = Time(2), .uncertainty = Time(90)}};
+  const std::string text = to_json(timeline);
+  EXPECT_THAT(text, HasSubstr("[\"activation\",0,0,0,1,10,11,4096],"));
+  EXPECT_THAT(text, HasSubstr("[\"gradient\",1,0,1,0,41,52]]"));
+  EXPECT_THAT(text, HasSubstr(",\n\"clocks\":[[0,0,0],[-7,2,90]]}\n"));
+  EXPECT_EQ(parse_timeline(text, "t.json"), timeline);
+}
+
+TEST(TimelineJson, RefusesClocksThatAreNotOnePerRankInNanoseconds) {
+  EXPECT_THAT(refusal_with("]}\n", "],\"clocks\":[[0,0,0]]}\n"),
+              AllOf(HasSubstr("clocks"), HasSubstr("expected one entry per rank, 2; found 1")));
+  EXPECT_THAT(refusal_with("]}\n", "],\"clocks\":[[0,0,0],[0.5,0,0]]}\n"),
+              HasSubstr("expected whole nanoseconds"));
+  EXPECT_THAT(refusal_with("]}\n", "],\"clocks\":[[0,0,0],[0,0,-1]]}\n"),
+              HasSubstr("expected whole nanoseconds"));
+  EXPECT_THAT(refusal_with("]}\n", "],\"clocks\":[[0,0],[0,0,1]]}\n"),
+              HasSubstr("expected lists of 3, found one of 2"));
+}
+
 TEST(TimelineJson, RoundTripsExactly) {
   EXPECT_EQ(parse_timeline(to_json(small()), "t.json"), small());
   Timeline bare = small();
