@@ -1,7 +1,6 @@
 #include "cli/config.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 #include <optional>
 #include <span>
@@ -90,7 +89,7 @@ class Reader {
 
   void operator()(int* field) const {
     const auto* integer = node_.as_integer();
-    if (integer == nullptr || integer->get() < key_.range.min || integer->get() > key_.range.max) {
+    if (integer == nullptr || !key_.range.contains(static_cast<double>(integer->get()))) {
       refuse(node_);
     }
     *field = static_cast<int>(integer->get());
@@ -151,7 +150,7 @@ class Reader {
   [[nodiscard]] double number(const toml::node& node) const {
     const std::optional<double> value =
         node.is_number() ? node.value<double>() : std::optional<double>();
-    if (!value || !std::isfinite(*value) || *value < 0.0) {
+    if (!value || !key_.range.contains(*value)) {
       refuse(node);
     }
     return *value;

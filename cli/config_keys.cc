@@ -29,13 +29,11 @@ struct Expectation {
     return key.choices.empty() ? "a text that is not empty"
                                : fmt::format("one of \"{}\"", fmt::join(key.choices, "\", \""));
   }
-  std::string operator()(const int* /*field*/) const {
-    return fmt::format("a whole number from {} to {}", key.range.min, key.range.max);
-  }
+  std::string operator()(const int* /*field*/) const { return key.range.whole_words(); }
   std::string operator()(const bool* /*field*/) const { return "true or false"; }
-  std::string operator()(const double* /*field*/) const { return "a number of 0 or more"; }
+  std::string operator()(const double* /*field*/) const { return key.range.words(); }
   std::string operator()(const CostValue* /*field*/) const {
-    return "a number of 0 or more, or a list of them with one per stage";
+    return key.range.words() + ", or a list of them with one per stage";
   }
   std::string operator()(const std::optional<CostValue>* /*field*/) const {
     return (*this)(static_cast<const CostValue*>(nullptr));
@@ -44,7 +42,7 @@ struct Expectation {
     return (*this)(static_cast<const double*>(nullptr));
   }
   std::string operator()(const std::vector<double>* /*field*/) const {
-    return "a number of 0 or more, or a list of them";
+    return key.range.words() + ", or a list of them";
   }
   std::string operator()(const std::optional<MemoryLimit>* /*field*/) const {
     return "a whole number of stage activations, or of bytes with their unit, such as \"40GiB\"";

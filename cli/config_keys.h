@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "cli/config.h"
+#include "costs/config_check.h"
 #include "costs/cost_model.h"
 #include "scheduler/memory.h"
 
@@ -24,16 +25,11 @@ using ConfigField =
     std::variant<std::string*, int*, bool*, double*, CostValue*, std::optional<CostValue>*,
                  std::optional<double>*, std::optional<MemoryLimit>*, std::vector<double>*>;
 
-struct IntegerRange {
-  int min = 0;
-  int max = 0;
-};
-
 struct ConfigKey {
   std::string_view table{};  // filled in by config_keys()
   std::string_view name;
   ConfigField (*field)(Config&);
-  IntegerRange range{};                         // of a whole number
+  NumberRange range{};                          // of a number, or of each in a list
   std::span<const std::string_view> choices{};  // of a text; none: any but the empty one
   std::string_view meaning;
 

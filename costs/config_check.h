@@ -3,16 +3,27 @@
 
 #pragma once
 
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
 
 namespace dualpipe {
 
-// The numbers that a key may have, both ends included.
+// The numbers that a key may have, both ends included; by default every finite one from 0. The
+// config of each table states its own (ModelRanges and its like), for its check and for whatever
+// reads the table.
 struct NumberRange {
   double least = 0.0;
-  double largest = 0.0;
+  double largest = std::numeric_limits<double>::infinity();
+
+  [[nodiscard]] bool contains(double value) const;  // no NaN and no infinity is
+  // Of a key that may not be left out here, where 0 stands for that.
+  [[nodiscard]] constexpr NumberRange from(double higher) const {
+    return {.least = higher, .largest = largest};
+  }
+  [[nodiscard]] std::string whole_words() const;  // "a whole number from 1 to 8"
+  [[nodiscard]] std::string words() const;        // "a number from 0.5 to 8"
 };
 
 // What a key should have been, what it is, and what to do about it.

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "costs/check.h"
+#include "costs/config_check.h"
 #include "costs/error.h"
 
 namespace dualpipe {
@@ -152,10 +153,7 @@ void resolve_transfers(const CostConfig& config, Values which, const Scale& time
   set_transfer(config.p2p, config.p2p_latency, "p2p", time, {costs.p2p, costs.p2p_latency});
   set_transfer(config.p2p_in_node, config.p2p_in_node_latency, "p2p_in_node", time,
                {costs.p2p_in_node, costs.p2p_in_node_latency});
-  if (config.ranks_per_node < 0) {
-    refuse("", "ranks_per_node",
-           fmt::format("expected at least 0, found {}", config.ranks_per_node));
-  }
+  ConfigCheck("costs").whole("ranks_per_node", config.ranks_per_node, CostRanges::ranks_per_node);
   if (config.ranks_per_node > 0) {
     costs.ranks_per_node = config.ranks_per_node;
   }

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "costs/config_check.h"
+
 namespace dualpipe {
 
 // All times in this project are whole nanoseconds, so that sums are exact and outputs reproducible.
@@ -148,6 +150,11 @@ struct CostConfig {
   bool post_validation = false;
 
   bool operator==(const CostConfig&) const = default;
+};
+
+// What a whole number of the config may be.
+struct CostRanges {
+  static constexpr NumberRange ranks_per_node{.largest = 100'000};
 };
 
 // Requires: ranks > 0 and stages > 0. Throws Error (usage): unknown unit or `per`, a list whose

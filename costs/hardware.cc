@@ -16,14 +16,14 @@
 namespace dualpipe {
 namespace {
 
-constexpr NumberRange positive{.least = 1e-6, .largest = 1e9};
-constexpr NumberRange not_negative{.least = 0.0, .largest = 1e9};
-constexpr NumberRange part{.least = 1e-6, .largest = 1.0};
+using Ranges = HardwareRanges;
+
+constexpr NumberRange positive = Ranges::speed.from(1e-6);
 
 void check_efficiency(const ConfigCheck& check, std::string_view key,
                       const std::vector<double>& list) {
   if (list.size() == 1) {
-    check.number(key, list.front(), part);
+    check.number(key, list.front(), Ranges::part);
     return;
   }
   if (list.size() % 2 != 0) {
@@ -33,7 +33,7 @@ void check_efficiency(const ConfigCheck& check, std::string_view key,
   }
   for (std::size_t index = 0; index < list.size(); index += 2) {
     check.number(key, list[index], {.least = 1.0, .largest = 1e30});
-    check.number(key, list[index + 1], part);
+    check.number(key, list[index + 1], Ranges::part);
     if (index > 0 && list[index] <= list[index - 2]) {
       check.refuse(key, {.expected = "FLOP that rise from point to point",
                          .found = fmt::format("{:g} after {:g}", list[index], list[index - 2]),
@@ -49,7 +49,7 @@ void require_hardware(const HardwareConfig& hardware) {
   check.word("gemm_type", hardware.gemm_type, number_types);
   check.number("peak_bf16_tflops", hardware.peak_bf16_tflops, positive);
   check.number("peak_fp8_tflops", hardware.peak_fp8_tflops,
-               hardware.gemm_type == "fp8" ? positive : not_negative);
+               hardware.gemm_type == "fp8" ? positive : Ranges::speed);
   if (hardware.efficiency.empty()) {
     check.refuse("efficiency", {.expected = "one efficiency, or pairs of FLOP and efficiency",
                                 .found = "none",
@@ -66,18 +66,18 @@ void require_hardware(const HardwareConfig& hardware) {
   for (const auto& [key, list] : curves) {
     check_efficiency(check, key, *list);
   }
-  check.number("launch_us", hardware.launch_us, {.least = 0.0, .largest = 1e6});
-  check.whole("sms", hardware.sms, {.least = 0, .largest = 100'000});
+  check.number("launch_us", hardware.launch_us, Ranges::latency_us);
+  check.whole("sms", hardware.sms, Ranges::sms);
   check.whole("communication_sms", hardware.communication_sms,
               {.least = 0, .largest = hardware.sms == 0 ? 0.0 : hardware.sms - 1.0});
   check.number("memory_gb", hardware.memory_gb, positive);
   check.number("memory_gb_per_s", hardware.memory_gb_per_s, positive);
-  check.whole("gpus_per_node", hardware.gpus_per_node, {.least = 1, .largest = 100'000});
+  check.whole("gpus_per_node", hardware.gpus_per_node, Ranges::gpus_per_node);
   check.number("node_gb_per_s", hardware.node_gb_per_s, positive);
-  check.number("node_latency_us", hardware.node_latency_us, {.least = 0.0, .largest = 1e6});
+  check.number("node_latency_us", hardware.node_latency_us, Ranges::latency_us);
   check.number("network_gb_per_s", hardware.network_gb_per_s, positive);
-  check.number("network_latency_us", hardware.network_latency_us, {.least = 0.0, .largest = 1e6});
-  check.number("communication_efficiency", hardware.communication_efficiency, part);
+  check.number("network_latency_us", hardware.network_latency_us, Ranges::latency_us);
+  check.number("communication_efficiency", hardware.communication_efficiency, Ranges::part);
 }
 
 double efficiency_at(const std::vector<double>& own, const std::vector<double>& general,

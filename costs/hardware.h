@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "costs/config_check.h"
+
 namespace dualpipe {
 
 struct HardwareConfig {
@@ -47,6 +49,15 @@ struct HardwareConfig {
   }
 
   bool operator==(const HardwareConfig&) const = default;
+};
+
+// What each number may be whatever the others are, 0 where it may be left out.
+struct HardwareRanges {
+  static constexpr NumberRange speed{.largest = 1e9};  // peaks, bandwidths; also memory_gb
+  static constexpr NumberRange latency_us{.largest = 1e6};
+  static constexpr NumberRange sms{.largest = 100'000};  // also of communication_sms
+  static constexpr NumberRange gpus_per_node{.least = 1, .largest = 100'000};
+  static constexpr NumberRange part{.least = 1e-6, .largest = 1.0};  // of a peak or bandwidth
 };
 
 // Throws Error (usage): a number that is missing or out of range, an unknown word, or a list that

@@ -11,11 +11,9 @@
 namespace dualpipe {
 namespace {
 
-// Far beyond every published model, and small enough that products of four stay exact enough.
-constexpr NumberRange width{.least = 1, .largest = 1'000'000};
-constexpr NumberRange optional_width{.least = 0, .largest = 1'000'000};
-constexpr NumberRange rows{.least = 1, .largest = 100'000'000};
-constexpr NumberRange optional_rows{.least = 0, .largest = 100'000'000};
+using Ranges = ModelRanges;
+
+constexpr NumberRange width = Ranges::width.from(1);
 
 void check_attention(const ConfigCheck& check, const ModelConfig& model) {
   const std::array<std::pair<std::string_view, int>, 5> latent{
@@ -26,7 +24,7 @@ void check_attention(const ConfigCheck& check, const ModelConfig& model) {
        {"q_lora", model.q_lora}}};
   if (model.attention == "mla") {
     for (const auto& [key, value] : latent) {
-      check.whole(key, value, key == "q_lora" ? optional_width : width);
+      check.whole(key, value, key == "q_lora" ? Ranges::width : width);
     }
     return;
   }
@@ -45,11 +43,11 @@ void check_attention(const ConfigCheck& check, const ModelConfig& model) {
 }
 
 void check_experts(const ConfigCheck& check, const ModelConfig& model) {
-  check.whole("experts", model.experts, {.least = 0, .largest = 100'000});
+  check.whole("experts", model.experts, Ranges::experts);
   if (model.experts > 0) {
     check.whole("experts_per_token", model.experts_per_token,
                 {.least = 1, .largest = static_cast<double>(model.experts)});
-    check.whole("shared_experts", model.shared_experts, {.least = 0, .largest = 1000});
+    check.whole("shared_experts", model.shared_experts, Ranges::shared_experts);
     check.whole("expert_ffn", model.expert_ffn, width);
     check.whole("dense_layers", model.dense_layers,
                 {.least = 0, .largest = static_cast<double>(model.layers)});
@@ -85,15 +83,15 @@ void fill_head_size(const ConfigCheck& check, ModelConfig& model) {
 
 ModelConfig complete_model(ModelConfig model) {
   const ConfigCheck check("model");
-  check.whole("layers", model.layers, {.least = 1, .largest = 10'000});
+  check.whole("layers", model.layers, Ranges::layers.from(1));
   check.whole("hidden", model.hidden, width);
-  check.whole("heads", model.heads, {.least = 1, .largest = 10'000});
+  check.whole("heads", model.heads, Ranges::heads.from(1));
   check.whole("kv_heads", model.kv_heads,
               {.least = 0, .largest = static_cast<double>(model.heads)});
-  check.whole("head_size", model.head_size, optional_width);
-  check.whole("vocabulary", model.vocabulary, rows);
-  check.whole("positions", model.positions, optional_rows);
-  check.whole("mtp_layers", model.mtp_layers, {.least = 0, .largest = 100});
+  check.whole("head_size", model.head_size, Ranges::width);
+  check.whole("vocabulary", model.vocabulary, Ranges::rows.from(1));
+  check.whole("positions", model.positions, Ranges::rows);
+  check.whole("mtp_layers", model.mtp_layers, Ranges::mtp_layers);
   check.word("attention", model.attention, attention_kinds);
   check.word("mlp", model.mlp, mlp_kinds);
   model.kv_heads = model.kv_heads == 0 ? model.heads : model.kv_heads;
@@ -103,7 +101,7 @@ ModelConfig complete_model(ModelConfig model) {
   }
   check_experts(check, model);
   const bool has_dense = !model.is_moe(0);
-  check.whole("ffn", model.ffn, has_dense ? width : optional_width);
+  check.whole("ffn", model.ffn, has_dense ? width : Ranges::width);
   return model;
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <string_view>
 
+#include "costs/config_check.h"
+
 namespace dualpipe {
 
 inline constexpr std::array<std::string_view, 2> attention_kinds{"gqa", "mla"};
@@ -47,6 +49,18 @@ struct ModelConfig {
   [[nodiscard]] bool is_moe(int layer) const { return experts > 0 && layer >= dense_layers; }
 
   bool operator==(const ModelConfig&) const = default;
+};
+
+// What each number may be whatever the others are, 0 where it may be left out. Far beyond every
+// published model, and small enough that products of four stay exact enough.
+struct ModelRanges {
+  static constexpr NumberRange layers{.largest = 10'000};     // also of dense_layers
+  static constexpr NumberRange heads{.largest = 10'000};      // also of kv_heads
+  static constexpr NumberRange width{.largest = 1'000'000};   // of everything in a layer, per token
+  static constexpr NumberRange rows{.largest = 100'000'000};  // of embeddings
+  static constexpr NumberRange experts{.largest = 100'000};   // also of experts_per_token
+  static constexpr NumberRange shared_experts{.largest = 1000};
+  static constexpr NumberRange mtp_layers{.largest = 100};
 };
 
 // `model` with kv_heads and head_size worked out where they were left out. Every other function

@@ -92,22 +92,21 @@ std::vector<Recompute> recompute_of_layers(const ParallelConfig& parallel, int l
 
 void require_parallel(const ParallelConfig& parallel, const ModelConfig& model) {
   const ConfigCheck check("parallel");
-  constexpr NumberRange slices{.least = 1, .largest = 100'000};
-  constexpr NumberRange bytes{.least = 0, .largest = 1000};
-  check.whole("sequence", parallel.sequence, {.least = 1, .largest = 100'000'000});
-  check.whole("microbatch_size", parallel.microbatch_size, slices);
-  check.whole("tensor", parallel.tensor, slices);
-  check.whole("context", parallel.context, {.least = 1, .largest = 1000});
-  check.whole("expert", parallel.expert, slices);
-  check.whole("data", parallel.data, {.least = 1, .largest = 1000});
-  check.whole("expert_nodes", parallel.expert_nodes, {.least = 0, .largest = 100'000});
-  check.number("expert_imbalance", parallel.expert_imbalance, {.least = 1.0, .largest = 1000.0});
+  using Ranges = ParallelRanges;
+  check.whole("sequence", parallel.sequence, Ranges::sequence);
+  check.whole("microbatch_size", parallel.microbatch_size, Ranges::microbatch_size);
+  check.whole("tensor", parallel.tensor, Ranges::tensor);
+  check.whole("context", parallel.context, Ranges::context);
+  check.whole("expert", parallel.expert, Ranges::expert);
+  check.whole("data", parallel.data, Ranges::data);
+  check.whole("expert_nodes", parallel.expert_nodes, Ranges::expert_nodes);
+  check.number("expert_imbalance", parallel.expert_imbalance, Ranges::expert_imbalance);
   check.word("dispatch_type", parallel.dispatch_type, number_types);
   check.word("activation_type", parallel.activation_type, number_types);
   check.word("optimizer_sharding", parallel.optimizer_sharding, optimizer_shardings);
-  check.number("weight_bytes", parallel.weight_bytes, bytes);
-  check.number("gradient_bytes", parallel.gradient_bytes, bytes);
-  check.number("optimizer_bytes", parallel.optimizer_bytes, bytes);
+  check.number("weight_bytes", parallel.weight_bytes, Ranges::bytes);
+  check.number("gradient_bytes", parallel.gradient_bytes, Ranges::bytes);
+  check.number("optimizer_bytes", parallel.optimizer_bytes, Ranges::bytes);
   require_divides("context", parallel.context, "parallel.sequence", parallel.sequence);
   require_divides("tensor", parallel.tensor, "model.heads", model.heads);
   require_divides("tensor", parallel.tensor, "model.hidden", model.hidden);

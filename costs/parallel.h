@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "costs/config_check.h"
 #include "costs/model.h"
 
 namespace dualpipe {
@@ -52,6 +53,19 @@ struct ParallelConfig {
   [[nodiscard]] int expert_replicas() const { return context * data / expert; }
 
   bool operator==(const ParallelConfig&) const = default;
+};
+
+// What each number may be whatever the others are.
+struct ParallelRanges {
+  static constexpr NumberRange sequence{.least = 1, .largest = 100'000'000};
+  static constexpr NumberRange microbatch_size{.least = 1, .largest = 100'000};
+  static constexpr NumberRange tensor{.least = 1, .largest = 100'000};
+  static constexpr NumberRange context{.least = 1, .largest = 1000};
+  static constexpr NumberRange expert{.least = 1, .largest = 100'000};
+  static constexpr NumberRange data{.least = 1, .largest = 1000};
+  static constexpr NumberRange expert_nodes{.least = 0, .largest = 100'000};
+  static constexpr NumberRange expert_imbalance{.least = 1.0, .largest = 1000.0};
+  static constexpr NumberRange bytes{.least = 0.0, .largest = 1000.0};  // of a parameter, each kind
 };
 
 // Bytes of a value of one of number_types: fp8 has an fp32 scale for every 128 values (DeepSeek-V3,

@@ -17,6 +17,7 @@
 
 #include "cli/config.h"
 #include "cli/config_keys.h"
+#include "costs/config_check.h"
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/memory.h"
@@ -29,6 +30,14 @@ double any_number() {
   const std::uint64_t bits = *rc::gen::arbitrary<std::uint64_t>();
   const double number = std::fabs(std::bit_cast<double>(bits));
   return std::isfinite(number) ? number : static_cast<double>(bits % 1000) / 8.0;
+}
+
+double any_number_in(const NumberRange& range) {
+  if (!std::isfinite(range.largest)) {
+    return any_number();
+  }
+  const double part = *rc::gen::inRange(0, 1'000'001) / 1e6;  // both ends are of the range
+  return range.least * (1.0 - part) + range.largest * part;
 }
 
 CostValue any_cost() {
@@ -68,10 +77,11 @@ struct AnyValue {
                                        key.choices.begin(), key.choices.end())));
   }
   void operator()(int* field) const {
-    *field = *rc::gen::inRange(key.range.min, key.range.max + 1);
+    *field = *rc::gen::inRange(static_cast<int>(key.range.least),
+                               static_cast<int>(key.range.largest) + 1);
   }
   void operator()(bool* field) const { *field = *rc::gen::arbitrary<bool>(); }
-  void operator()(double* field) const { *field = any_number(); }
+  void operator()(double* field) const { *field = any_number_in(key.range); }
   void operator()(CostValue* field) const { *field = any_cost(); }
   void operator()(std::optional<CostValue>* field) const { maybe(*field, any_cost); }
   void operator()(std::optional<double>* field) const { maybe(*field, any_number); }

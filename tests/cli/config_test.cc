@@ -29,6 +29,7 @@ namespace {
 using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::StartsWith;
 
 const std::string configs = SOURCE_DIR "/configs";
 
@@ -255,6 +256,7 @@ TEST(Config, RefusesEveryOtherTypeOfValue) {
       {"costs.p2p = -0.5", "expected a number of 0 or more; found -0.5;"},
       {"costs.p2p = inf", "found inf;"},
       {"costs.forward = nan", "found nan;"},
+      {"costs.ranks_per_node = 100001", "1:24: costs.ranks_per_node: "},
       {"costs.forward = true", "found true;"},
       {"costs.forward = 2024-01-01", "found a date or time;"},
       {"costs.forward = {a = 1}", "found a table;"},
@@ -266,6 +268,31 @@ TEST(Config, RefusesEveryOtherTypeOfValue) {
   };
   for (const auto& [text, message] : rows) {
     EXPECT_THAT(refusal_of_text(text), HasSubstr(message)) << text;
+  }
+}
+
+// The ranges are those of the models' and machines' own checks, which know no place.
+TEST(Config, ANumberBeyondAnyModelOrMachineIsRefusedWithItsPlace) {
+  const std::vector<std::pair<std::string, std::string>> rows{
+      {"[model]\nlayers = 10001", "2:10: model.layers: expected a whole number from 0 to 10000;"},
+      {"[model]\nhidden = 1000001", "2:10: model.hidden: "},
+      {"[model]\nheads = 10001", "2:9: model.heads: "},
+      {"[model]\nexperts = 100001", "2:11: model.experts: "},
+      {"[model]\nshared_experts = 1001", "2:18: model.shared_experts: "},
+      {"[parallel]\ndata = 1001", "2:8: parallel.data: expected a whole number from 1 to 1000;"},
+      {"[parallel]\ncontext = 1001", "2:11: parallel.context: "},
+      {"[parallel]\ntensor = 100001", "2:10: parallel.tensor: "},
+      {"[parallel]\nexpert_imbalance = 0.5",
+       "2:20: parallel.expert_imbalance: expected a number from 1 to 1000; found 0.5; write for "
+       "example expert_imbalance = 1.2"},
+      {"[parallel]\nweight_bytes = 1001.0", "2:16: parallel.weight_bytes: "},
+      {"[hardware]\ncommunication_efficiency = 1.5", "2:28: hardware.communication_efficiency: "},
+      {"[hardware]\nmemory_gb = 2e9", "2:13: hardware.memory_gb: "},
+      {"[hardware]\nlaunch_us = 2e6", "2:13: hardware.launch_us: "},
+      {"[hardware]\ngpus_per_node = 100001", "2:17: hardware.gpus_per_node: "},
+  };
+  for (const auto& [text, message] : rows) {
+    EXPECT_THAT(refusal_of_text(text), StartsWith("bench.toml:" + message)) << text;
   }
 }
 

@@ -39,6 +39,24 @@ TEST(ConfigCheck, TakesBothEndsOfARange) {
   }
 }
 
+TEST(NumberRange, SaysWhatItHoldsInWords) {
+  constexpr NumberRange range{.largest = 2.5};
+  EXPECT_EQ(range.words(), "a number from 0 to 2.5");
+  EXPECT_EQ(range.from(1).words(), "a number from 1 to 2.5");
+  EXPECT_EQ(NumberRange{}.words(), "a number of 0 or more");
+  EXPECT_EQ((NumberRange{.least = 1, .largest = 1'000'000}.whole_words()),
+            "a whole number from 1 to 1000000");
+}
+
+TEST(NumberRange, WithoutAnEndHoldsEveryFiniteNumberFromZero) {
+  EXPECT_TRUE(NumberRange{}.contains(0.0));
+  EXPECT_TRUE(NumberRange{}.contains(std::numeric_limits<double>::max()));
+  for (const double other : {-1e-300, std::numeric_limits<double>::infinity(),
+                             std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_FALSE(NumberRange{}.contains(other)) << other;
+  }
+}
+
 TEST(ConfigCheck, OffersTheNearestWord) {
   constexpr std::array<std::string_view, 2> words{"bf16", "fp8"};
   check.word("type", "fp8", words);

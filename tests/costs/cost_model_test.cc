@@ -161,8 +161,9 @@ TEST(ResolveCosts, RefusesMoreLatencyThanTheTransferTakes) {
       AllOf(StartsWith("costs.p2p_latency: "), HasSubstr("at most the whole transfer, 0 ns")));
   EXPECT_THAT(refusal_after([](CostConfig& config) { config.p2p_in_node_latency = 0.5; }),
               StartsWith("costs.p2p_in_node_latency: "));
-  EXPECT_THAT(refusal_after([](CostConfig& config) { config.ranks_per_node = -1; }),
-              StartsWith("costs.ranks_per_node: expected at least 0"));
+  EXPECT_THAT(
+      refusal_after([](CostConfig& config) { config.ranks_per_node = -1; }),
+      StartsWith("costs.ranks_per_node: expected a whole number from 0 to 100000, found -1"));
   EXPECT_THAT(
       refusal_after([](CostConfig& config) { config.logits_bytes = CostValue({1, 2}, ""); }),
       StartsWith("costs.logits_bytes: "));
