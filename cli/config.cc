@@ -113,7 +113,9 @@ class Reader {
 
   void operator()(std::optional<CostValue>* field) const { (*this)(&field->emplace(0.0)); }
 
-  void operator()(std::optional<double>* field) const { *field = number(node_); }
+  void operator()(std::optional<CostNumber>* field) const {
+    *field = CostNumber(number(node_), origin_.at(node_.source()));
+  }
 
   void operator()(std::optional<MemoryLimit>* field) const {
     const auto* integer = node_.as_integer();

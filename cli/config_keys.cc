@@ -38,7 +38,7 @@ struct Expectation {
   std::string operator()(const std::optional<CostValue>* /*field*/) const {
     return (*this)(static_cast<const CostValue*>(nullptr));
   }
-  std::string operator()(const std::optional<double>* /*field*/) const {
+  std::string operator()(const std::optional<CostNumber>* /*field*/) const {
     return (*this)(static_cast<const double*>(nullptr));
   }
   std::string operator()(const std::vector<double>* /*field*/) const {
@@ -71,8 +71,8 @@ struct Written {
   std::string operator()(const std::optional<CostValue>* field) const {
     return field->has_value() ? (*this)(&field->value()) : "";
   }
-  std::string operator()(const std::optional<double>* field) const {
-    return field->has_value() ? (*this)(&field->value()) : "";
+  std::string operator()(const std::optional<CostNumber>* field) const {
+    return field->has_value() ? (*this)(&field->value().value) : "";
   }
   std::string operator()(const std::optional<MemoryLimit>* field) const {
     if (!field->has_value()) {

@@ -23,7 +23,7 @@ namespace dualpipe {
 // means something of its own; a list of any length, empty where it is left out.
 using ConfigField =
     std::variant<std::string*, int*, bool*, double*, CostValue*, std::optional<CostValue>*,
-                 std::optional<double>*, std::optional<MemoryLimit>*, std::vector<double>*>;
+                 std::optional<CostNumber>*, std::optional<MemoryLimit>*, std::vector<double>*>;
 
 struct ConfigKey {
   std::string_view table{};  // filled in by config_keys()

@@ -121,21 +121,25 @@ struct TransferTimes {
   Time& latency;
 };
 
+Time apply(const CostNumber& number, const Scale& time, std::string_view key) {
+  return Time(time.apply(number.value, number.where, key));
+}
+
 // One of the two transfers, as far as it is set. One that was all latency stays so; of any other
 // the latency stays, unless it is set too.
-void set_transfer(const std::optional<double>& whole, const std::optional<double>& latency,
+void set_transfer(const std::optional<CostNumber>& whole, const std::optional<CostNumber>& latency,
                   const std::string& key, const Scale& time, const TransferTimes& transfer) {
   const bool was_all_latency = transfer.latency == transfer.whole;
   if (whole) {
-    transfer.whole = Time(time.apply(*whole, "", key));
+    transfer.whole = apply(*whole, time, key);
     transfer.latency =
         was_all_latency ? transfer.whole : std::min(transfer.latency, transfer.whole);
   }
   if (latency) {
-    transfer.latency = Time(time.apply(*latency, "", key + "_latency"));
+    transfer.latency = apply(*latency, time, key + "_latency");
     if (transfer.latency > transfer.whole) {
       refuse(
-          "", key + "_latency",
+          latency->where, key + "_latency",
           fmt::format("expected at most the whole transfer, {} ns; found {} ns; set costs.{} too",
                       transfer.whole.count(), transfer.latency.count(), key));
     }
@@ -146,8 +150,7 @@ void set_transfer(const std::optional<double>& whole, const std::optional<double
 void resolve_transfers(const CostConfig& config, Values which, const Scale& time,
                        CostModel& costs) {
   if (which == Values::all) {
-    const double p2p = config.p2p.value_or(0.0);
-    costs.p2p = costs.p2p_latency = Time(time.apply(p2p, "", "p2p"));
+    costs.p2p = costs.p2p_latency = apply(config.p2p.value_or(0.0), time, "p2p");
     costs.p2p_in_node = costs.p2p_in_node_latency = costs.p2p;
   }
   set_transfer(config.p2p, config.p2p_latency, "p2p", time, {costs.p2p, costs.p2p_latency});
@@ -158,7 +161,7 @@ void resolve_transfers(const CostConfig& config, Values which, const Scale& time
     costs.ranks_per_node = config.ranks_per_node;
   }
   if (config.gradient_norm) {
-    costs.gradient_norm = Time(time.apply(*config.gradient_norm, "", "gradient_norm"));
+    costs.gradient_norm = apply(*config.gradient_norm, time, "gradient_norm");
   }
   costs.post_validation = config.post_validation;
 }

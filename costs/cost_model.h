@@ -115,6 +115,18 @@ struct CostValue {
   bool operator==(const CostValue& other) const { return values == other.values; }
 };
 
+// A value of the config that is one number whatever the stages; `where` as above. Where leaving it
+// out means something of its own, it is optional.
+struct CostNumber {
+  double value = 0.0;
+  std::string where{};
+
+  CostNumber(double number) : value(number) {}  // NOLINT(google-explicit-constructor): reads as one
+  CostNumber(double number, std::string place) : value(number), where(std::move(place)) {}
+
+  bool operator==(const CostNumber& other) const { return value == other.value; }
+};
+
 inline constexpr std::array<std::string_view, 4> cost_units{"ns", "us", "ms", "s"};
 inline constexpr std::array<std::string_view, 2> cost_shares{"rank", "stage"};
 
@@ -129,10 +141,10 @@ struct CostConfig {
   std::optional<CostValue> overlapped;  // default: forward + backward_input + backward_weight
   // Transfers, the logits and the boundary's bytes are never divided: a boundary is as wide at any
   // depth. The bytes of the others are scaled like the times.
-  std::optional<double> p2p;          // default: 0
-  std::optional<double> p2p_latency;  // how much of p2p is latency; default: all of it
-  std::optional<double> p2p_in_node;  // default: p2p
-  std::optional<double> p2p_in_node_latency;
+  std::optional<CostNumber> p2p;          // default: 0
+  std::optional<CostNumber> p2p_latency;  // how much of p2p is latency; default: all of it
+  std::optional<CostNumber> p2p_in_node;  // default: p2p
+  std::optional<CostNumber> p2p_in_node_latency;
   int ranks_per_node = 0;  // default: 1
   CostValue activation_bytes = 0.0;
   CostValue weight_operand_bytes = 0.0;
@@ -146,7 +158,7 @@ struct CostConfig {
   CostValue gradient_reduce = 0.0;
   CostValue optimizer = 0.0;
   CostValue parameter_gather = 0.0;
-  std::optional<double> gradient_norm;  // default: 0
+  std::optional<CostNumber> gradient_norm;  // default: 0
   bool post_validation = false;
 
   bool operator==(const CostConfig&) const = default;

@@ -223,7 +223,8 @@ void set_tail(const Timeline& timeline, CostConfig& config) {
   for (const TailSpan& span : timeline.tail) {
     if (span.kind == TailKind::gradient_norm) {
       const double wait = static_cast<double>((span.end - span.begin).count());
-      config.gradient_norm = std::min(config.gradient_norm.value_or(wait), wait);
+      config.gradient_norm =
+          CostNumber(std::min(config.gradient_norm.value_or(wait).value, wait), "the timeline");
     }
   }
 }
@@ -263,7 +264,7 @@ CostConfig calibrate(const Timeline& timeline) {
   if (pairs) {
     config.overlapped = CostValue(overlapped, "the timeline");
   }
-  config.p2p = transfer_time(timeline);
+  config.p2p = CostNumber(transfer_time(timeline), "the timeline");
   set_bytes(timeline, config);
   set_tail(timeline, config);
   return config;

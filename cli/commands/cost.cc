@@ -40,6 +40,9 @@ struct Place {
   std::string operator()(const std::optional<CostValue>* value) const {
     return value->has_value() ? (*value)->where : "";
   }
+  std::string operator()(const std::optional<CostNumber>* value) const {
+    return value->has_value() ? (*value)->where : "";
+  }
   template <typename Other>
   std::string operator()(const Other* /*value*/) const {
     return "";

@@ -84,7 +84,7 @@ struct AnyValue {
   void operator()(double* field) const { *field = any_number_in(key.range); }
   void operator()(CostValue* field) const { *field = any_cost(); }
   void operator()(std::optional<CostValue>* field) const { maybe(*field, any_cost); }
-  void operator()(std::optional<double>* field) const { maybe(*field, any_number); }
+  void operator()(std::optional<CostNumber>* field) const { maybe(*field, any_number); }
   void operator()(std::optional<MemoryLimit>* field) const { maybe(*field, any_limit); }
   void operator()(std::vector<double>* field) const { *field = any_cost().values; }
 
@@ -109,6 +109,11 @@ Config any_config() {
 struct Bare {
   void operator()(CostValue* field) const { field->where.clear(); }
   void operator()(std::optional<CostValue>* field) const {
+    if (*field) {
+      (*field)->where.clear();
+    }
+  }
+  void operator()(std::optional<CostNumber>* field) const {
     if (*field) {
       (*field)->where.clear();
     }

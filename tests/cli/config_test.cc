@@ -113,6 +113,9 @@ weight_operand_bytes = 1e6
 TEST(Config, CostsRememberTheLineTheyCameFrom) {
   EXPECT_EQ(parse("[costs]\nforward = 2.0").costs.forward.where, "bench.toml:2:11");
   EXPECT_EQ(load({"costs.forward=2"}).costs.forward.where, "--set costs.forward=2");
+  EXPECT_EQ(parse("[costs]\np2p = 2.0").costs.p2p->where, "bench.toml:2:7");
+  EXPECT_EQ(load({"costs.gradient_norm=2"}).costs.gradient_norm->where,
+            "--set costs.gradient_norm=2");
 }
 
 TEST(Config, KeepsWhatAFileLeavesOut) {

@@ -169,6 +169,17 @@ TEST(ResolveCosts, RefusesMoreLatencyThanTheTransferTakes) {
       StartsWith("costs.logits_bytes: "));
 }
 
+TEST(ResolveCosts, RefusesOneNumberWithThePlaceItWasReadFrom) {
+  EXPECT_THAT(refusal_after([](CostConfig& config) { config.p2p = CostNumber(2e6, "a:2:7"); }),
+              StartsWith("a:2:7: costs.p2p: expected a number from 0 to 1e+06, found 2e+06"));
+  EXPECT_THAT(
+      refusal_after([](CostConfig& config) { config.p2p_latency = CostNumber(1.0, "a:3:15"); }),
+      StartsWith("a:3:15: costs.p2p_latency: expected at most the whole transfer, 0 ns"));
+  EXPECT_THAT(
+      refusal_after([](CostConfig& config) { config.gradient_norm = CostNumber(-1.0, "a:4:17"); }),
+      StartsWith("a:4:17: costs.gradient_norm: "));
+}
+
 TEST(ResolveCosts, PerStageTakesTheNumbersAsTheyAre) {
   CostConfig config;
   config.per = "stage";
