@@ -206,11 +206,9 @@ void resolve_stages(const CostConfig& config, Values which, const Scales& scales
       costs.stages[static_cast<std::size_t>(stage)].bytes.*key.field = values.at(stage);
     }
   }
-  // Only the last stage has logits, so one number is its own.
-  const PerStage logits{config.logits_bytes, "logits_bytes", scales.whole};
-  logits.check(1);
-  if (counts(config.logits_bytes)) {
-    costs.stages.back().bytes.logits = logits.at(0);
+  if (const std::optional<CostNumber>& logits = config.logits_bytes) {
+    costs.stages.back().bytes.logits =
+        scales.whole.apply(logits->value, logits->where, "logits_bytes");
   }
 }
 

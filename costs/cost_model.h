@@ -148,7 +148,7 @@ struct CostConfig {
   int ranks_per_node = 0;  // default: 1
   CostValue activation_bytes = 0.0;
   CostValue weight_operand_bytes = 0.0;
-  CostValue logits_bytes = 0.0;  // of the last stage: one number
+  std::optional<CostNumber> logits_bytes;  // of the last stage; default: 0
   CostValue boundary_bytes = 0.0;
   CostValue weight_bytes = 0.0;
   CostValue gradient_bytes = 0.0;

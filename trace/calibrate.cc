@@ -185,7 +185,7 @@ void set_bytes(const Timeline& timeline, CostConfig& config) {
   }
   if (!timeline.stage_bytes.empty() && timeline.stage_bytes.back().logits != 0) {
     config.logits_bytes =
-        CostValue({static_cast<double>(timeline.stage_bytes.back().logits)}, "the timeline");
+        CostNumber(static_cast<double>(timeline.stage_bytes.back().logits), "the timeline");
   }
 }
 

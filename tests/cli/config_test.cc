@@ -113,8 +113,8 @@ weight_operand_bytes = 1e6
 TEST(Config, CostsRememberTheLineTheyCameFrom) {
   EXPECT_EQ(parse("[costs]\nforward = 2.0").costs.forward.where, "bench.toml:2:11");
   EXPECT_EQ(load({"costs.forward=2"}).costs.forward.where, "--set costs.forward=2");
-  EXPECT_EQ(parse("[costs]\np2p = 2.0").costs.p2p->where, "bench.toml:2:7");
-  EXPECT_EQ(load({"costs.gradient_norm=2"}).costs.gradient_norm->where,
+  EXPECT_EQ(parse("[costs]\np2p = 2.0").costs.p2p.value_or(0.0).where, "bench.toml:2:7");
+  EXPECT_EQ(load({"costs.gradient_norm=2"}).costs.gradient_norm.value_or(0.0).where,
             "--set costs.gradient_norm=2");
 }
 
@@ -256,6 +256,8 @@ TEST(Config, RefusesEveryOtherTypeOfValue) {
       {"pipeline.schedule = 1", "found 1;"},
       {"costs.per = \"ranks\"", "did you mean 'rank'?"},
       {"costs.p2p = [1.0]", "found a list of 1;"},
+      {"costs.logits_bytes = [1, 2]",
+       "1:22: costs.logits_bytes: expected a number of 0 or more; found a list of 2;"},
       {"costs.p2p = -0.5", "expected a number of 0 or more; found -0.5;"},
       {"costs.p2p = inf", "found inf;"},
       {"costs.forward = nan", "found nan;"},

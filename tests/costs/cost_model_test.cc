@@ -165,8 +165,8 @@ TEST(ResolveCosts, RefusesMoreLatencyThanTheTransferTakes) {
       refusal_after([](CostConfig& config) { config.ranks_per_node = -1; }),
       StartsWith("costs.ranks_per_node: expected a whole number from 0 to 100000, found -1"));
   EXPECT_THAT(
-      refusal_after([](CostConfig& config) { config.logits_bytes = CostValue({1, 2}, ""); }),
-      StartsWith("costs.logits_bytes: "));
+      refusal_after([](CostConfig& config) { config.logits_bytes = CostNumber(-1.0, "a:5:9"); }),
+      StartsWith("a:5:9: costs.logits_bytes: "));
 }
 
 TEST(ResolveCosts, RefusesOneNumberWithThePlaceItWasReadFrom) {
