@@ -62,6 +62,9 @@ struct RunOptions {
   int steps = 10;
   bool verify = false;
   std::optional<std::string> trace_path;
+  std::string checkpoint_directory;  // empty: none
+  int checkpoint_every = 10;
+  bool resume = false;
   double op_timeout_seconds = 60.0;
   std::string format = "table";                                // table, json
   std::string text_path = "/usr/share/common-licenses/GPL-3";  // part of every Debian
@@ -88,6 +91,22 @@ ModelOptions model_options(const RunOptions& options, const Config& config,
   return sizes;
 }
 
+// What the losses depend on, beside the schedule.
+std::string description(const RunOptions& options, const ModelOptions& sizes) {
+  return fmt::format("{} {} {} {} {} {} {}\n{}", options.model, sizes.seed, sizes.layers,
+                     sizes.width, sizes.sequence_length, sizes.microbatch_size, sizes.learning_rate,
+                     sizes.text);
+}
+
+std::optional<CheckpointOptions> checkpoint_options(const RunOptions& options) {
+  if (options.checkpoint_directory.empty()) {
+    return std::nullopt;
+  }
+  return CheckpointOptions{.directory = options.checkpoint_directory,
+                           .every = options.checkpoint_every,
+                           .resume = options.resume};
+}
+
 Job make_job(const RunOptions& options, const Config& config) {
   const Model& model = find_model(options.model);
   const Subject subject = load_subject(options.subject, config);
@@ -98,16 +117,24 @@ Job make_job(const RunOptions& options, const Config& config) {
                             subject.schedule.pipeline.name));
   }
   Program program = compile_subject(subject, config);
-  StageFactory make_stage = model.make(model_options(options, config, program.schedule()));
+  const ModelOptions sizes = model_options(options, config, program.schedule());
+  StageFactory make_stage = model.make(sizes);
   const auto timeout = std::chrono::duration<double>(options.op_timeout_seconds);
   TrainOptions train{.steps = options.steps,
                      .verify = options.verify,
                      .op_timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(timeout),
-                     .progress = {}};
+                     .progress = {},
+                     .checkpoints = checkpoint_options(options),
+                     .identity = {},
+                     .build = {}};
+  train.identity.add("model", description(options, sizes));
+  train.build.add("config", dump_config(config));
+  train.build.add("program file", read_file("/proc/self/exe"));
   auto last = std::chrono::steady_clock::time_point{};
   train.progress = [steps = options.steps, last](int step, double loss) mutable {
     const auto now = std::chrono::steady_clock::now();
-    if (step == 0 || step + 1 == steps || now - last > std::chrono::seconds(1)) {
+    if (last == std::chrono::steady_clock::time_point{} || step + 1 == steps ||
+        now - last > std::chrono::seconds(1)) {
       spdlog::info("step {} of {}: loss {:.4f}", step + 1, steps, loss);
       last = now;
     }
@@ -146,6 +173,9 @@ std::string as_json(const TrainReport& report, const RunOptions& options, const 
   document["ranks"] = program.pipeline().ranks();
   document["transport"] = options.transport;
   document["steps"] = options.steps;
+  if (report.first_step > 0) {
+    document["first_step"] = report.first_step;
+  }
   document["loss"] = report.loss;
   document["step_time_ns"] = counts(report.step_time);
   document["max_gradient_difference"] = nullptr;
@@ -186,9 +216,10 @@ std::string as_table(const TrainReport& report, const RunOptions& options, const
   std::vector<std::vector<std::string>> rows;
   const std::size_t steps = report.loss.size();
   const std::size_t stride = std::max<std::size_t>(1, steps / 10);
+  const std::size_t first = static_cast<std::size_t>(report.first_step);
   for (std::size_t step = 0; step < steps; ++step) {
     if (step % stride == 0 || step + 1 == steps) {
-      rows.push_back({std::to_string(step + 1), fmt::format("{:.4f}", report.loss[step]),
+      rows.push_back({std::to_string(first + step + 1), fmt::format("{:.4f}", report.loss[step]),
                       format_time(report.step_time[step]), format_time(report.tail_time[step])});
     }
   }
@@ -197,7 +228,7 @@ std::string as_table(const TrainReport& report, const RunOptions& options, const
                                  program.pipeline().name, options.transport);
   const std::vector<Column> columns{{"step"}, {"loss"}, {"step time"}, {"after it"}};
   text += format_table(columns, rows);
-  text += fmt::format("\nStep {}, the typical one:\n\n", typical + 1);
+  text += fmt::format("\nStep {}, the typical one:\n\n", first + typical + 1);
   text += metrics_table(program.pipeline(), measure(report.timelines[typical]));
   text += "\n" + clock_words(report.timelines[typical].clocks);
   if (report.max_gradient_difference) {
@@ -365,6 +396,15 @@ void add_options(CLI::App& app, RunOptions& options) {
                "recompute each step without a pipeline and compare all gradients");
   app.add_option("--trace", options.trace_path,
                  "write the timeline of the step of median duration, for `dualpipe-sim`");
+  app.add_option("--checkpoint", options.checkpoint_directory,
+                 "directory in which to keep the two newest checkpoints");
+  app.add_option("--checkpoint-every", options.checkpoint_every,
+                 "steps between checkpoints; the last step always has one")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  app.add_flag("--resume", options.resume,
+               "go on from the newest checkpoint of --checkpoint; begin where there is none")
+      ->needs("--checkpoint");
   app.add_option("--op-timeout", options.op_timeout_seconds,
                  "seconds that any single wait may take; exit 86 beyond it")
       ->check(CLI::Range(0.001, 1e6))

@@ -69,6 +69,10 @@ double PlainRun::loss() const {
   return sum;
 }
 
+void PlainRun::restore(int stage, std::span<const std::byte> state) {
+  stages_[static_cast<std::size_t>(stage)]->restore(state);
+}
+
 void PlainRun::apply_gradients() {
   for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
     stages_[stage]->apply_gradient(gradients_[stage]);

@@ -31,6 +31,9 @@ class PlainRun {
   // for.
   [[nodiscard]] double loss() const;
 
+  // Gives a stage what its save() gave.
+  void restore(int stage, std::span<const std::byte> state);
+
   // One optimizer step on every stage with these gradients.
   void apply_gradients();
 

@@ -15,6 +15,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <vector>
 
 namespace dualpipe {
 
@@ -63,6 +64,13 @@ class Stage {
 
   // One optimizer step with the whole gradient of the step, summed over microbatches and replicas.
   virtual void apply_gradient(std::span<const float> gradient) = 0;
+
+  // All that the next step depends on, beside its number: parameters and the optimizer's state.
+  // Bytes for this host's memory, asked for between steps; restore() takes what save() gave, of an
+  // object that was made the same way, and throws Error (input_output) when it is something else.
+  // The default throws Error (usage): this stage cannot be saved.
+  [[nodiscard]] virtual std::vector<std::byte> save() const;
+  virtual void restore(std::span<const std::byte> state);
 
   struct ForwardCall {
     StageOp op;

@@ -12,17 +12,22 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "costs/check.h"
 #include "costs/cost_model.h"
 #include "costs/error.h"
+#include "runtime/checkpoint.h"
 #include "runtime/clock.h"
 #include "runtime/collectives.h"
 #include "runtime/executor.h"
 #include "runtime/plain_run.h"
 #include "runtime/rank_plan.h"
+#include "runtime/run_identity.h"
 #include "runtime/run_record.h"
 #include "runtime/stage.h"
 #include "runtime/status.h"
@@ -68,9 +73,18 @@ class Trainer {
   }
 
   TrainReport run() {
+    identity_ = options_.identity;
+    add_program(program_, identity_);
+    require_same_identity(waits_, together(identity_, options_.build));
+    resume();
     clock_.begin = measure_clock_offset(waits_);
-    for (int step = 0; step < options_.steps; ++step) {
+    for (int step = report_.first_step; step < options_.steps; ++step) {
       run_step(step);
+      if (options_.checkpoints &&
+          ((step + 1) % options_.checkpoints->every == 0 || step + 1 == options_.steps)) {
+        transport_.status().publish(step, Activity::synchronizing, transport_.rank());
+        checkpoint(step + 1);
+      }
     }
     transport_.status().publish(options_.steps, Activity::synchronizing, 0);
     clock_.end = measure_clock_offset(waits_);
@@ -126,6 +140,83 @@ class Trainer {
     static_cast<void>(broadcast(waits_, {}));
   }
 
+  // --- checkpoints ---
+
+  void resume() {
+    if (!options_.checkpoints || !options_.checkpoints->resume) {
+      return;
+    }
+    const CheckpointDirectory directory(options_.checkpoints->directory);
+    std::string text;
+    if (is_first()) {
+      if (const std::optional<CheckpointManifest> newest = directory.newest()) {
+        text = to_json(*newest);
+      }
+    }
+    const std::vector<std::byte> bytes = broadcast(waits_, std::as_bytes(std::span(text)));
+    if (bytes.empty()) {
+      return;
+    }
+    const std::string_view manifest_text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    const CheckpointManifest manifest =
+        parse_manifest(std::string(manifest_text), "the checkpoint's manifest");
+    require_fitting(manifest);
+    restore_stages(directory.read_part(manifest, transport_.rank()), executor_.stages());
+    if (plain_) {
+      restore_plain_run(directory, manifest);
+    }
+    report_.first_step = static_cast<int>(manifest.steps);
+  }
+
+  void require_fitting(const CheckpointManifest& manifest) const {
+    if (const auto names = identity_.differences(manifest.identity); !names.empty()) {
+      throw Error(ExitCode::usage,
+                  fmt::format("the checkpoint in '{}' was written by a run with another {}; go on "
+                              "with the options it was written with, or give another directory",
+                              options_.checkpoints->directory, fmt::join(names, ", another ")));
+    }
+    if (std::cmp_not_equal(manifest.parts.size(), transport_.ranks())) {
+      throw Error(
+          ExitCode::input_output,
+          fmt::format("the checkpoint in '{}' has parts of {} ranks; expected {}",
+                      options_.checkpoints->directory, manifest.parts.size(), transport_.ranks()));
+    }
+    if (std::cmp_greater_equal(manifest.steps, options_.steps)) {
+      throw Error(ExitCode::usage,
+                  fmt::format("the checkpoint in '{}' has done {} steps and {} were asked for in "
+                              "all: nothing is left to do; ask for more steps",
+                              options_.checkpoints->directory, manifest.steps, options_.steps));
+    }
+  }
+
+  // Needs every rank's part on rank 0's host.
+  void restore_plain_run(const CheckpointDirectory& directory, const CheckpointManifest& manifest) {
+    for (int rank = 0; rank < transport_.ranks(); ++rank) {
+      const std::vector<std::byte> state = directory.read_part(manifest, rank);
+      for (int stage = 0; stage < program_.pipeline().stages(); ++stage) {
+        if (const auto found = find_stage_state(state, stage)) {
+          plain_->restore(stage, *found);
+        }
+      }
+    }
+  }
+
+  void checkpoint(int steps) {
+    const CheckpointDirectory directory(options_.checkpoints->directory);
+    const CheckpointPart part = directory.write_part(
+        static_cast<std::uint64_t>(steps), transport_.rank(), save_stages(executor_.stages()));
+    const auto parts = gather(waits_, std::as_bytes(std::span(&part, 1)));
+    if (!is_first()) {
+      return;
+    }
+    CheckpointManifest manifest{
+        .steps = static_cast<std::uint64_t>(steps), .identity = identity_, .parts = {}};
+    for (const std::vector<std::byte>& one : parts) {
+      manifest.parts.push_back(values_of<CheckpointPart>(one).front());
+    }
+    directory.write_manifest(manifest);
+  }
+
   // Compares the gradients of every rank with those of a run without a pipeline.
   void verify(int step) {
     std::vector<float> mine;
@@ -178,7 +269,7 @@ class Trainer {
       report_.clock_uncertainty =
           std::max(report_.clock_uncertainty, records.back().clock.summary().uncertainty);
     }
-    report_.timelines = merge_records(program_, records, options_.steps);
+    report_.timelines = merge_records(program_, records, options_.steps - report_.first_step);
     for (Timeline& timeline : report_.timelines) {
       timeline.stage_bytes = kept;
       for (Transfer& transfer : timeline.transfers) {
@@ -235,6 +326,7 @@ class Trainer {
   std::unique_ptr<PlainRun> plain_;  // rank 0 only, with verify
   ClockLine clock_;
   RunRecord record_;
+  RunIdentity identity_;
   TrainReport report_;
 };
 

@@ -11,7 +11,9 @@
 #include <string_view>
 #include <system_error>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "costs/error.h"
@@ -56,12 +58,34 @@ void write_all(std::FILE* file, const std::string& path, std::string_view conten
 }
 
 // Opens `place`; messages speak of `path`, which is what the user asked for.
-void write_in(const std::string& place, const std::string& path, std::string_view content) {
+void write_in(const std::string& place, const std::string& path, std::string_view content,
+              FileCare care) {
   const File file(std::fopen(place.c_str(), "wb"));
   if (!file) {
     fail("write", path, errno);
   }
+  const int descriptor = ::fileno(file.get());
+  if (care == FileCare::durable && ::fchmod(descriptor, S_IRUSR | S_IWUSR) != 0) {
+    fail("write", path, errno);
+  }
   write_all(file.get(), path, content);
+  if (care == FileCare::durable && ::fsync(descriptor) != 0) {
+    fail("write", path, errno);
+  }
+}
+
+// Until then a new name in a directory may be lost with the power.
+void keep_directory(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  const int directory = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY);
+  const bool kept = directory >= 0 && ::fsync(directory) == 0;
+  const int error = errno;
+  if (directory >= 0) {
+    ::close(directory);
+  }
+  if (!kept) {
+    fail("write", path, error);
+  }
 }
 
 }  // namespace
@@ -84,7 +108,7 @@ std::string read_file(const std::string& path, const HeadCheck& check_head) {
   return read_all(file.get(), path, check_head);
 }
 
-void write_file(const std::string& path, std::string_view content) {
+void write_file(const std::string& path, std::string_view content, FileCare care) {
   if (path == "-") {
     write_all(stdout, "stdout", content);
     return;
@@ -92,7 +116,7 @@ void write_file(const std::string& path, std::string_view content) {
   std::error_code ignored;  // What cannot be looked at is left to fopen to complain about.
   const std::filesystem::file_status status = std::filesystem::status(path, ignored);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
-    write_in(path, path, content);  // A device or a pipe must not be replaced by a file.
+    write_in(path, path, content, care);  // A device or a pipe must not be replaced by a file.
     return;
   }
   // A link stays one: what it points to is replaced.
@@ -100,8 +124,11 @@ void write_file(const std::string& path, std::string_view content) {
   const std::string place = real.empty() ? path : real.string();
   const std::string beside = fmt::format("{}.{}.part", place, ::getpid());
   try {
-    write_in(beside, path, content);
+    write_in(beside, path, content, care);
     std::filesystem::rename(beside, place);
+    if (care == FileCare::durable) {
+      keep_directory(place);
+    }
   } catch (const std::filesystem::filesystem_error& error) {
     std::filesystem::remove(beside, ignored);
     fail("write", path, error.code().value());

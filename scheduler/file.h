@@ -20,6 +20,9 @@ inline constexpr std::size_t head_bytes = 1 << 16;
 
 // "-" is stdout. A regular file is written beside its place and then moved there, so that nobody
 // ever sees half of it and a failure leaves the old one. Throws Error (input_output).
-void write_file(const std::string& path, std::string_view content);
+// durable: it is on the disk when this returns, and readable by its owner alone.
+enum class FileCare { ordinary, durable };
+void write_file(const std::string& path, std::string_view content,
+                FileCare care = FileCare::ordinary);
 
 }  // namespace dualpipe

@@ -29,6 +29,14 @@ class AdamW {
   // One step; `gradient` has the layout of the parameters.
   void apply(std::span<const float> gradient, Parameters& parameters);
 
+  // All that it remembers, for a checkpoint.
+  [[nodiscard]] std::uint64_t steps() const { return step_; }
+  void set_steps(std::uint64_t steps) { step_ = steps; }
+  [[nodiscard]] std::span<const float> first_moment() const { return first_moment_.values(); }
+  [[nodiscard]] std::span<float> first_moment() { return first_moment_.values(); }
+  [[nodiscard]] std::span<const float> second_moment() const { return second_moment_.values(); }
+  [[nodiscard]] std::span<float> second_moment() { return second_moment_.values(); }
+
  private:
   AdamWOptions options_;
   std::uint64_t step_ = 0;

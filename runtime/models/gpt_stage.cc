@@ -6,6 +6,7 @@
 #include <ranges>
 #include <span>
 #include <utility>
+#include <vector>
 
 #include "costs/check.h"
 #include "runtime/models/adamw.h"
@@ -14,6 +15,7 @@
 #include "runtime/models/layer_norm.h"
 #include "runtime/models/model_sizes.h"
 #include "runtime/models/parameters.h"
+#include "runtime/models/stage_state.h"
 #include "runtime/models/transformer_block.h"
 #include "runtime/stage.h"
 
@@ -145,6 +147,14 @@ void GptStage::backward_weight(const StageOp& op, std::span<float> gradient) {
 
 void GptStage::apply_gradient(std::span<const float> gradient) {
   optimizer_.apply(gradient, parameters_);
+}
+
+std::vector<std::byte> GptStage::save() const {
+  return save_state(parameters_, optimizer_);
+}
+
+void GptStage::restore(std::span<const std::byte> state) {
+  restore_state(state, parameters_, optimizer_);
 }
 
 }  // namespace dualpipe

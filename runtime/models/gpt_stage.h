@@ -52,6 +52,8 @@ class GptStage final : public Stage {
                       std::span<std::byte> input_gradient) override;
   void backward_weight(const StageOp& op, std::span<float> gradient) override;
   void apply_gradient(std::span<const float> gradient) override;
+  [[nodiscard]] std::vector<std::byte> save() const override;
+  void restore(std::span<const std::byte> state) override;
 
   [[nodiscard]] const Parameters& parameters() const { return parameters_; }
   [[nodiscard]] Parameters& parameters() { return parameters_; }

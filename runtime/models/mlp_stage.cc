@@ -8,12 +8,14 @@
 #include <span>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "costs/check.h"
 #include "runtime/models/float_array.h"
 #include "runtime/models/gelu.h"
 #include "runtime/models/linear.h"
 #include "runtime/models/model_sizes.h"
+#include "runtime/models/stage_state.h"
 #include "runtime/stage.h"
 
 namespace dualpipe {
@@ -146,6 +148,14 @@ void MlpStage::backward_weight(const StageOp& op, std::span<float> gradient) {
 
 void MlpStage::apply_gradient(std::span<const float> gradient) {
   optimizer_.apply(gradient, parameters_);
+}
+
+std::vector<std::byte> MlpStage::save() const {
+  return save_state(parameters_, optimizer_);
+}
+
+void MlpStage::restore(std::span<const std::byte> state) {
+  restore_state(state, parameters_, optimizer_);
 }
 
 }  // namespace dualpipe

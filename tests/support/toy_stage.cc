@@ -187,6 +187,16 @@ void ToyStage::apply_gradient(std::span<const float> gradient) {
   }
 }
 
+std::vector<std::byte> ToyStage::save() const {
+  const std::span<const std::byte> bytes = std::as_bytes(std::span(parameters_));
+  return {bytes.begin(), bytes.end()};
+}
+
+void ToyStage::restore(std::span<const std::byte> state) {
+  require(state.size() == parameters_.size() * sizeof(float), "a state comes back as it was saved");
+  std::memcpy(parameters_.data(), state.data(), state.size());
+}
+
 StageFactory toy_factory(const ToyModel& model) {
   return [model](int stage) { return std::make_unique<ToyStage>(model, stage); };
 }

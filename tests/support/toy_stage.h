@@ -43,6 +43,8 @@ class ToyStage final : public Stage {
                       std::span<std::byte> input_gradient) override;
   void backward_weight(const StageOp& op, std::span<float> gradient) override;
   void apply_gradient(std::span<const float> gradient) override;
+  [[nodiscard]] std::vector<std::byte> save() const override;
+  void restore(std::span<const std::byte> state) override;
   void backward(const BackwardCall& call) override;
   void forward_overlapped(const ForwardCall& forward, Stage& other,
                           const BackwardCall& backward) override;
