@@ -94,8 +94,7 @@ constexpr std::array costs_keys = std::to_array<ConfigKey>({
      .meaning = "bytes that an input-gradient half keeps for its weight half"},
     {.name = "logits_bytes",
      .field = field_of<&Config::costs, &CostConfig::logits_bytes>,
-     .meaning =
-         "bytes that a forward of the last stage keeps beside its activation; 0 when left out"},
+     .meaning = "bytes that the last stage keeps of each forward besides; 0 when left out"},
     {.name = "boundary_bytes",
      .field = field_of<&Config::costs, &CostConfig::boundary_bytes>,
      .meaning = "bytes of one message to or from a neighbour"},
