@@ -20,19 +20,6 @@ Slot Slot::pair(const Op& forward, const Op& backward) {
   return slot;
 }
 
-bool is_forward_only(const Schedule& schedule) {
-  bool forwards = false;
-  for (const std::vector<Slot>& slots : schedule.ranks) {
-    for (const Slot& slot : slots) {
-      if (slot.back().kind != OpKind::forward) {
-        return false;
-      }
-      forwards = true;
-    }
-  }
-  return forwards;
-}
-
 Schedule forward_only(Schedule schedule) {
   for (std::vector<Slot>& slots : schedule.ranks) {
     std::vector<Slot> forwards;

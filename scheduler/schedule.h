@@ -7,6 +7,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,8 +48,25 @@ struct Schedule {
   bool operator==(const Schedule&) const = default;
 };
 
-// Whether it has forwards and no backwards of any kind: inference.
-[[nodiscard]] bool is_forward_only(const Schedule& schedule);
+// Whether the lists, one per rank, have forwards and no backwards of any kind: inference. `slot_of`
+// takes a Slot from an element of theirs.
+template <typename Element, typename SlotOf>
+[[nodiscard]] bool is_forward_only(const std::vector<std::vector<Element>>& ranks, SlotOf slot_of) {
+  bool forwards = false;
+  for (const std::vector<Element>& elements : ranks) {
+    for (const Element& element : elements) {
+      const Slot& slot = std::invoke(slot_of, element);
+      if (slot.back().kind != OpKind::forward) {
+        return false;
+      }
+      forwards = true;
+    }
+  }
+  return forwards;
+}
+[[nodiscard]] inline bool is_forward_only(const Schedule& schedule) {
+  return is_forward_only(schedule.ranks, std::identity{});
+}
 
 // The forwards alone, in their order; an overlapped pair becomes its forward.
 [[nodiscard]] Schedule forward_only(Schedule schedule);

@@ -13,6 +13,7 @@
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
+#include "scheduler/schedule.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -42,13 +43,8 @@ RankMetrics measure_rank(const std::vector<Span>& spans, MemoryCount memory) {
 }  // namespace
 
 MemoryPurpose purpose_of(const Timeline& timeline) {
-  const bool backward =
-      std::any_of(timeline.ranks.begin(), timeline.ranks.end(), [](const auto& spans) {
-        return std::any_of(spans.begin(), spans.end(), [](const Span& span) {
-          return span.slot.back().kind != OpKind::forward;
-        });
-      });
-  return backward ? MemoryPurpose::training : MemoryPurpose::inference;
+  return is_forward_only(timeline.ranks, &Span::slot) ? MemoryPurpose::inference
+                                                      : MemoryPurpose::training;
 }
 
 Metrics measure(const Timeline& timeline) {

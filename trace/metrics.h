@@ -31,7 +31,7 @@ struct Metrics {
 
 [[nodiscard]] Metrics measure(const Timeline& timeline);
 
-// Without a backward anywhere it is inference, which keeps nothing for one.
+// What is_forward_only() says of it.
 [[nodiscard]] MemoryPurpose purpose_of(const Timeline& timeline);
 
 // The document of `simulate --format json`; docs/formats.md. `pipeline` is the timeline's.

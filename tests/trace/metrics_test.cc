@@ -156,6 +156,13 @@ TEST(MetricsCsv, HasTheSameNumbersUnderAHeader) {
             "1,10,70,60,30,0.3333333333333333,1,0\n");
 }
 
+TEST(Metrics, ATimelineIsInferenceWhereItsScheduleIs) {
+  const Pipeline pipeline = pipeline_on(linear_placement(1), 1);
+  EXPECT_EQ(purpose_of(timeline_of(pipeline, {"0F0@0-1"})), MemoryPurpose::inference);
+  EXPECT_EQ(purpose_of(timeline_of(pipeline, {"0F0@0-1 0I0@1-2"})), MemoryPurpose::training);
+  EXPECT_EQ(purpose_of(timeline_of(pipeline, {""})), MemoryPurpose::training);
+}
+
 // In inference nobody waits for an activation once its forward has ended and it has been handed on.
 TEST(Metrics, InferenceKeepsAnActivationOnlyDuringItsForward) {
   const RankMetrics rank = only_rank(
