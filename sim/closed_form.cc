@@ -14,6 +14,7 @@
 #include "costs/cost_model.h"
 #include "scheduler/generate.h"
 #include "scheduler/slot_time.h"
+#include "sim/tail.h"
 
 namespace dualpipe {
 namespace {
@@ -47,12 +48,6 @@ std::optional<std::string> inequality(const CostModel& costs, const StageCosts& 
     }
   }
   return words;
-}
-
-bool has_tail(const CostModel& costs) {
-  return costs.gradient_norm != Time{} ||
-         std::ranges::any_of(costs.stages,
-                             [](const StageCosts& stage) { return stage.tail != StageTail{}; });
 }
 
 // The nearest number of microbatches for which the formula is known, without transfers.
