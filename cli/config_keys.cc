@@ -84,6 +84,23 @@ struct Written {
   }
 };
 
+// A cost that nobody has set must not go before a derived one when the dump is read back.
+bool is_unset_cost(const ConfigKey& key, const Config& config) {
+  Config values = config;  // a key gives access to change its field
+  const ConfigField field = key.field(values);
+  const auto* const* value = std::get_if<CostValue*>(&field);
+  return value != nullptr && (*value)->where.empty();
+}
+
+// Tables that few people need are left out where nothing in them was set.
+bool is_left_out(std::string_view table, const Config& config) {
+  return (table == "model" && config.model == ModelConfig{}) ||
+         (table == "parallel" && config.parallel == ParallelConfig{}) ||
+         (table == "hardware" && config.hardware == HardwareConfig{}) ||
+         (table == "network" && config.network == NetworkConfig{}) ||
+         (table == "jitter" && config.jitter == JitterConfig{});
+}
+
 }  // namespace
 
 std::string ConfigKey::dotted() const {
@@ -119,27 +136,6 @@ std::string quoted(std::string_view text) {
   }
   return result + "\"";
 }
-
-namespace {
-
-// A cost that nobody has set must not go before a derived one when the dump is read back.
-bool is_unset_cost(const ConfigKey& key, const Config& config) {
-  Config values = config;  // a key gives access to change its field
-  const ConfigField field = key.field(values);
-  const auto* const* value = std::get_if<CostValue*>(&field);
-  return value != nullptr && (*value)->where.empty();
-}
-
-// Tables that few people need are left out where nothing in them was set.
-bool is_left_out(std::string_view table, const Config& config) {
-  return (table == "model" && config.model == ModelConfig{}) ||
-         (table == "parallel" && config.parallel == ParallelConfig{}) ||
-         (table == "hardware" && config.hardware == HardwareConfig{}) ||
-         (table == "network" && config.network == NetworkConfig{}) ||
-         (table == "jitter" && config.jitter == JitterConfig{});
-}
-
-}  // namespace
 
 std::string dump_config(const Config& config) {
   std::string text;
