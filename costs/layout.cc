@@ -23,13 +23,27 @@ namespace {
 constexpr std::size_t symbols_max = 100'000;  // after repetition; more than any model has layers
 constexpr int depth_max = 8;                  // of brackets
 
+// A symbol of a layout, and where the text has it; copies have the place of what they repeat.
+struct Symbol {
+  char letter = '|';
+  std::size_t place = 0;
+};
+
+[[noreturn]] void refuse_layout(std::string_view text, std::size_t place, const Refusal& refusal) {
+  ConfigCheck("parallel")
+      .refuse("layout", {.expected = fmt::format("{} at character {} of \"{}\"", refusal.expected,
+                                                 place + 1, text),
+                         .found = refusal.found,
+                         .remedy = refusal.remedy});
+}
+
 // Writes the repetitions of a layout out: "Et*2|(t|)*2L" is "Ett|t|t|L".
 class Expander {
  public:
   explicit Expander(std::string_view text) : text_(text) {}
 
-  std::string expand() {
-    std::string symbols = sequence(0);
+  std::vector<Symbol> expand() {
+    std::vector<Symbol> symbols = sequence(0);
     if (position_ < text_.size()) {
       refuse("no closing bracket without an opening one");
     }
@@ -40,27 +54,25 @@ class Expander {
   [[noreturn]] void refuse(const std::string& expected) const {
     const std::string found =
         position_ < text_.size() ? fmt::format("'{}'", text_[position_]) : "the end";
-    ConfigCheck("parallel")
-        .refuse("layout",
-                {.expected =
-                     fmt::format("{} at character {} of \"{}\"", expected, position_ + 1, text_),
-                 .found = found,
-                 .remedy = "write E t m L | for embedding, layer, prediction module, head and the "
-                           "end of a stage, x*n and (..)*n for repetition"});
+    refuse_layout(text_, position_,
+                  {.expected = expected,
+                   .found = found,
+                   .remedy = "write E t m L | for embedding, layer, prediction module, head and "
+                             "the end of a stage, x*n and (..)*n for repetition"});
   }
 
   // Up to a closing bracket or the end.
-  std::string sequence(int depth) {  // NOLINT(misc-no-recursion): depth_max bounds it
-    std::string symbols;
+  std::vector<Symbol> sequence(int depth) {  // NOLINT(misc-no-recursion): depth_max bounds it
+    std::vector<Symbol> symbols;
     while (position_ < text_.size() && text_[position_] != ')') {
       const char letter = text_[position_];
       if (letter == ',' || letter == ' ') {
         ++position_;
         continue;
       }
-      const std::string once = unit(depth);
+      const std::vector<Symbol> once = unit(depth);
       for (int time = repetitions(); time > 0; --time) {
-        symbols += once;
+        symbols.insert(symbols.end(), once.begin(), once.end());
         if (symbols.size() > symbols_max) {
           refuse(fmt::format("no more than {} symbols in all", symbols_max));
         }
@@ -70,20 +82,19 @@ class Expander {
   }
 
   // One symbol, or what is in one pair of brackets.
-  std::string unit(int depth) {  // NOLINT(misc-no-recursion)
+  std::vector<Symbol> unit(int depth) {  // NOLINT(misc-no-recursion)
     const char letter = text_[position_];
     if (letter != '(') {
       if (std::string_view("EtmL|").find(letter) == std::string_view::npos) {
         refuse("one of E t m L | ( )");
       }
-      ++position_;
-      return {letter};
+      return {{.letter = letter, .place = position_++}};
     }
     if (depth == depth_max) {
       refuse(fmt::format("no more than {} brackets in one another", depth_max));
     }
     ++position_;
-    std::string symbols = sequence(depth + 1);
+    std::vector<Symbol> symbols = sequence(depth + 1);
     if (position_ == text_.size()) {
       refuse("')'");
     }
@@ -112,12 +123,82 @@ class Expander {
   std::size_t position_ = 0;
 };
 
-[[noreturn]] void refuse_layout(std::string_view text, const std::string& expected,
-                                const std::string& found) {
-  ConfigCheck("parallel")
-      .refuse("layout", {.expected = expected,
-                         .found = fmt::format("{} in \"{}\"", found, text),
-                         .remedy = "write it as \"Et*3|(tt|)*29,m|L\""});
+// One E, first, and one L, last. `held`, as below: what the stages have, without the ends of
+// stages.
+void check_ends(std::string_view text, const std::vector<Symbol>& held) {
+  const Symbol first = held.empty() ? Symbol{.place = text.size()} : held.front();
+  if (first.letter != 'E') {
+    refuse_layout(text, first.place,
+                  {.expected = "E, the embedding, first",
+                   .found = held.empty() ? "the end" : fmt::format("'{}'", first.letter),
+                   .remedy = "begin the first stage with it"});
+  }
+  for (std::size_t index = 1; index < held.size(); ++index) {
+    const Symbol& symbol = held[index];
+    if (symbol.letter == 'E') {
+      refuse_layout(text, symbol.place,
+                    {.expected = "no second E", .found = "one", .remedy = "take it out"});
+    }
+    if (held[index - 1].letter == 'L') {
+      refuse_layout(text, symbol.place,
+                    {.expected = "nothing after L, the output head",
+                     .found = fmt::format("'{}'", symbol.letter),
+                     .remedy = "take it out, or put it before the L"});
+    }
+  }
+  if (held.back().letter != 'L') {
+    refuse_layout(text, text.size(),
+                  {.expected = "L, the output head,",
+                   .found = "the end",
+                   .remedy = "end the last stage with it"});
+  }
+}
+
+// As many of a symbol as the model has. `what`: "layers".
+void check_number(std::string_view text, const std::vector<Symbol>& held, char letter,
+                  std::string_view what, int expected) {
+  int found = 0;
+  const Symbol* first_surplus = nullptr;
+  for (const Symbol& symbol : held) {
+    found += symbol.letter == letter ? 1 : 0;
+    if (first_surplus == nullptr && found > expected) {
+      first_surplus = &symbol;
+    }
+  }
+  if (first_surplus != nullptr) {
+    refuse_layout(text, first_surplus->place,
+                  {.expected = fmt::format("no more than {} {}, one for each {} of the model,",
+                                           expected, letter, what),
+                   .found = fmt::format("the first of {} too many", found - expected),
+                   .remedy = fmt::format("write {} in all", expected)});
+  }
+  if (found < expected) {
+    refuse_layout(text, held.back().place,
+                  {.expected = fmt::format("{} {}, one for each {} of the model, before the L",
+                                           expected, letter, what),
+                   .found = fmt::format("{}", found),
+                   .remedy = fmt::format("add {}", expected - found)});
+  }
+}
+
+void check_order(std::string_view text, const std::vector<Symbol>& held) {
+  const auto module = std::ranges::find(held, 'm', &Symbol::letter);
+  const auto layer =
+      std::find_if(module, held.end(), [](const Symbol& symbol) { return symbol.letter == 't'; });
+  if (layer != held.end()) {
+    refuse_layout(
+        text, layer->place,
+        {.expected = "no layer (t) after a prediction module (m)",
+         .found = "one",
+         .remedy = fmt::format("put it before the m at character {}", module->place + 1)});
+  }
+}
+
+[[noreturn]] void refuse_empty_stage(std::string_view text, std::size_t place, std::size_t stage) {
+  refuse_layout(text, place,
+                {.expected = fmt::format("something in stage {} before it ends", stage),
+                 .found = "nothing",
+                 .remedy = "take one | out"});
 }
 
 std::vector<StageLayout> with_ends(std::vector<StageLayout> stages, const ModelConfig& model) {
@@ -174,34 +255,21 @@ std::vector<StageLayout> listed_layout(const ModelConfig& model, const ParallelC
 }  // namespace
 
 std::vector<StageLayout> parse_layout(std::string_view text, const ModelConfig& model) {
-  const std::string symbols = Expander(text).expand();
-  std::string held = symbols;
-  std::erase(held, '|');
-  const auto count = [&](char symbol) {
-    return static_cast<int>(std::count(held.begin(), held.end(), symbol));
-  };
-  if (!held.starts_with('E') || !held.ends_with('L') || count('E') != 1 || count('L') != 1) {
-    refuse_layout(text, "one E, first, and one L, last",
-                  fmt::format("{} and {}", count('E'), count('L')));
-  }
-  if (count('t') != model.layers || count('m') != model.mtp_layers) {
-    refuse_layout(text,
-                  fmt::format("the model's {} layers (t) and {} prediction modules (m)",
-                              model.layers, model.mtp_layers),
-                  fmt::format("{} and {}", count('t'), count('m')));
-  }
-  if (held.rfind('t') > held.find('m')) {  // npos where there is no m
-    refuse_layout(text, "prediction modules (m) after all layers (t)", "one before");
-  }
+  const std::vector<Symbol> symbols = Expander(text).expand();
+  std::vector<Symbol> held = symbols;
+  std::erase_if(held, [](const Symbol& symbol) { return symbol.letter == '|'; });
+  check_ends(text, held);
+  check_number(text, held, 't', "layer", model.layers);
+  check_number(text, held, 'm', "prediction module", model.mtp_layers);
+  check_order(text, held);
   std::vector<StageLayout> stages(1);
   int next = 0;
-  for (const char symbol : symbols) {
+  for (const Symbol& symbol : symbols) {
     StageLayout& stage = stages.back();
-    if (symbol == '|' && stage == StageLayout{}) {
-      refuse_layout(text, "something in every stage",
-                    fmt::format("nothing in stage {}", stages.size() - 1));
+    if (symbol.letter == '|' && stage == StageLayout{}) {
+      refuse_empty_stage(text, symbol.place, stages.size() - 1);
     }
-    switch (symbol) {
+    switch (symbol.letter) {
       case 'E':
         stage.embedding = true;
         break;
@@ -219,7 +287,7 @@ std::vector<StageLayout> parse_layout(std::string_view text, const ModelConfig& 
     }
   }
   if (stages.back() == StageLayout{}) {
-    refuse_layout(text, "something in every stage", "nothing after the last |");
+    refuse_empty_stage(text, text.size(), stages.size() - 1);
   }
   return stages;
 }

@@ -66,16 +66,39 @@ TEST(ParseLayout, RefusesWhatIsNoLayoutAndSaysWhere) {
   EXPECT_THAT(layout_refusal("Et*99999999999999999999L", model), HasSubstr("100000 symbols"));
 }
 
-TEST(ParseLayout, RefusesAnotherModelsLayout) {
+TEST(ParseLayout, RefusesAnotherModelsLayoutAndSaysWhere) {
   const ModelConfig model = model_of(2, 1);
-  EXPECT_THAT(layout_refusal("Et|mL", model), HasSubstr("2 layers (t) and 1 prediction"));
-  EXPECT_THAT(layout_refusal("Ett|L", model), HasSubstr("found 2 and 0"));
-  EXPECT_THAT(layout_refusal("tt|mL", model), HasSubstr("one E, first"));
-  EXPECT_THAT(layout_refusal("EttmLE", model), HasSubstr("one E, first"));
-  EXPECT_THAT(layout_refusal("", model), HasSubstr("one E, first"));
-  EXPECT_THAT(layout_refusal("Etm|tL", model), HasSubstr("after all layers"));
-  EXPECT_THAT(layout_refusal("Ett||mL", model), HasSubstr("nothing in stage 1"));
-  EXPECT_THAT(layout_refusal("Ett|mL|", model), HasSubstr("nothing after the last |"));
+  EXPECT_EQ(layout_refusal("Et|mL", model),
+            "parallel.layout: expected 2 t, one for each layer of the model, before the L at "
+            "character 5 of \"Et|mL\", found 1; add 1");
+  EXPECT_THAT(
+      layout_refusal("Ett|L", model),
+      HasSubstr("1 m, one for each prediction module of the model, before the L at character 5 "
+                "of \"Ett|L\", found 0; add 1"));
+  EXPECT_EQ(layout_refusal("E(t|)*4 mL", model),
+            "parallel.layout: expected no more than 2 t, one for each layer of the model, at "
+            "character 3 of \"E(t|)*4 mL\", found the first of 2 too many; write 2 in all");
+  EXPECT_EQ(layout_refusal("Em|ttL", model),
+            "parallel.layout: expected no layer (t) after a prediction module (m) at character 4 "
+            "of \"Em|ttL\", found one; put it before the m at character 2");
+}
+
+TEST(ParseLayout, RefusesEndsAndStagesOutOfPlaceAndSaysWhere) {
+  const ModelConfig model = model_of(2, 1);
+  EXPECT_EQ(layout_refusal("| tt|mL", model),
+            "parallel.layout: expected E, the embedding, first at character 3 of \"| tt|mL\", "
+            "found 't'; begin the first stage with it");
+  EXPECT_THAT(layout_refusal("", model), HasSubstr("first at character 1 of \"\", found the end"));
+  EXPECT_THAT(layout_refusal("Ett|EmL", model), HasSubstr("no second E at character 5"));
+  EXPECT_THAT(layout_refusal("EttLm", model),
+              HasSubstr("nothing after L, the output head at character 5 of \"EttLm\", found 'm'"));
+  EXPECT_THAT(layout_refusal("EttmL*2", model), HasSubstr("nothing after L"));
+  EXPECT_THAT(layout_refusal("Ett|m|", model),
+              HasSubstr("L, the output head, at character 7 of \"Ett|m|\", found the end"));
+  EXPECT_THAT(layout_refusal("Ett||mL", model),
+              HasSubstr("something in stage 1 before it ends at character 5"));
+  EXPECT_THAT(layout_refusal("Ett|mL|", model),
+              HasSubstr("something in stage 2 before it ends at character 8"));
 }
 
 // 10 over 4 stages: the two in the middle get one more; 11: the first as well.
