@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -55,7 +56,18 @@ struct Amount {
   bool has_unit = false;
 };
 
-// "8", "40GiB", "1.5MB". Nothing if it is not one.
+// The whole number that `value`, the product of a decimal and a unit, is but for its rounding
+// (2.01 * 1e6); else the one below.
+std::int64_t whole_below(double value) {
+  constexpr double rounding = 0x1p-51;  // half a unit in the last place for each of the two
+  const double nearest = std::nearbyint(value);
+  return static_cast<std::int64_t>(std::abs(value - nearest) <= nearest * rounding ? nearest
+                                                                                   : value);
+}
+
+// "8", "40GiB", "1.5MB". Nothing if it is not one, or a fraction of an activation or of a byte. As
+// many GiB are seldom a whole number of bytes; what is less than a byte over is left out there,
+// which is the same limit.
 std::optional<Amount> parse_amount(std::string_view text) {
   double number = 0.0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -68,12 +80,10 @@ std::optional<Amount> parse_amount(std::string_view text) {
   if (!factor || number * *factor >= number_max) {
     return std::nullopt;
   }
-  const Amount amount{.value = static_cast<std::int64_t>(number * *factor),
-                      .has_unit = !unit.empty()};
-  if (unit.empty() && static_cast<double>(amount.value) != number) {
+  if (*factor == 1.0 && number != std::floor(number)) {
     return std::nullopt;
   }
-  return amount;
+  return Amount{.value = whole_below(number * *factor), .has_unit = !unit.empty()};
 }
 
 [[noreturn]] void refuse(std::string_view text) {

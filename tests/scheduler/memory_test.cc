@@ -195,12 +195,22 @@ TEST(MemoryLimit, IsReadInActivationsOrInBytesWithTheirUnit) {
 }
 
 TEST(MemoryLimit, RefusesWhatIsNeither) {
-  for (const char* text : {"", "x", "-1", "1.5", "8 GiB", "8gib", "8GiBs", "8G", "nan", "inf", "B",
-                           "1e300", "9007199254740993", "99999999TiB", " 8", "+8"}) {
+  for (const char* text :
+       {"", "x", "-1", "1.5", "8 GiB", "8gib", "8GiBs", "8G", "nan", "inf", "B", "0.5B", "7.25B",
+        "1e300", "9007199254740993", "99999999TiB", " 8", "+8"}) {
     EXPECT_THAT(refusal(ExitCode::usage, [&] { return parse_memory_limit(text); }),
                 testing::HasSubstr("memory limit: expected a whole number of stage activations"))
         << text;
   }
+}
+
+// 2.01 is no double, and the nearest one lies below it.
+TEST(MemoryLimit, IsTheDecimalThatIsWritten) {
+  EXPECT_EQ(parse_memory_limit("2.01MB"), bytes(2'010'000));
+  EXPECT_EQ(parse_memory_limit("8.19kB"), bytes(8'190));
+  EXPECT_EQ(parse_memory_limit("4.14TB"), bytes(4'140'000'000'000));
+  EXPECT_EQ(parse_memory_limit("39.6GiB"), bytes(42'520'176'230));  // and 0.4 bytes
+  EXPECT_EQ(parse_memory_limit("1.0B"), bytes(1));
 }
 
 TEST(MemoryLimit, IsPrintedForPeople) {
