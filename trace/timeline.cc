@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -25,17 +26,24 @@ using nlohmann::json;
 
 constexpr std::string_view activation_name = "activation";
 constexpr std::string_view gradient_name = "gradient";
-// So that sums over all ranks, or over all that a rank may keep, fit in 64 bits.
-constexpr std::int64_t time_max = std::int64_t{1} << 45;  // ns: almost ten hours
-constexpr std::int64_t bytes_max = std::int64_t{1} << 50;
+constexpr std::int64_t bytes_max = std::int64_t{1} << 50;  // so that what a rank keeps fits too
 
 std::int64_t to_int64(const JsonReader& reader, const json& value, const char* key,
-                      std::int64_t largest = time_max) {
+                      std::int64_t largest) {
   if (!value.is_number_integer() || value < 0 || value > largest) {
     reader.refuse(key, fmt::format("expected whole nanoseconds or bytes from 0 to {}, found {}",
                                    largest, value.is_primitive() ? value.dump() : "a list"));
   }
   return value.get<std::int64_t>();
+}
+
+// A rank computes one thing at a time, so whatever is added up over a timeline, busy or idle, is at
+// most its last end for every rank. That is half of what 64 bits hold: 146 years of one rank, and
+// so many parts of them for more.
+Time to_time(const JsonReader& reader, const json& value, const char* key,
+             const Pipeline& pipeline) {
+  constexpr std::int64_t sum_max = std::numeric_limits<std::int64_t>::max() / 2;
+  return Time(to_int64(reader, value, key, sum_max / pipeline.ranks()));
 }
 
 void expect_list(const JsonReader& reader, const json& value, const char* key, std::size_t length) {
@@ -63,8 +71,8 @@ Span parse_span(const JsonReader& reader, const json& row, const Timeline& timel
       reader.refuse("ranks", to_string(op) + " is outside the document's stages and microbatches");
     }
   }
-  span.begin = Time(to_int64(reader, row[1], "ranks"));
-  span.end = Time(to_int64(reader, row[2], "ranks"));
+  span.begin = to_time(reader, row[1], "ranks", timeline.pipeline);
+  span.end = to_time(reader, row[2], "ranks", timeline.pipeline);
   return span;
 }
 
@@ -105,8 +113,8 @@ Transfer parse_transfer(const JsonReader& reader, const json& row, const Pipelin
   transfer.value.microbatch = numbers[1];
   transfer.source = numbers[2];
   transfer.destination = numbers[3];
-  transfer.begin = Time(to_int64(reader, row[5], "transfers"));
-  transfer.end = Time(to_int64(reader, row[6], "transfers"));
+  transfer.begin = to_time(reader, row[5], "transfers", pipeline);
+  transfer.end = to_time(reader, row[6], "transfers", pipeline);
   if (row.size() > without_bytes) {
     transfer.bytes = to_int64(reader, row[without_bytes], "transfers", bytes_max);
   }
@@ -167,8 +175,8 @@ TailSpan parse_tail(const JsonReader& reader, const json& row, const Pipeline& p
   const TailSpan span{.kind = static_cast<TailKind>(kind - tail_kinds.begin()),
                       .rank = numbers[0],
                       .stage = numbers[1],
-                      .begin = Time(to_int64(reader, row[3], "tail")),
-                      .end = Time(to_int64(reader, row[4], "tail"))};
+                      .begin = to_time(reader, row[3], "tail", pipeline),
+                      .end = to_time(reader, row[4], "tail", pipeline)};
   if (span.rank >= pipeline.ranks() || span.stage >= pipeline.stages() || span.end < span.begin) {
     reader.refuse("tail", fmt::format("{} of stage {} on rank {} is outside the document's stages "
                                       "and ranks, or ends before it begins",
@@ -211,9 +219,10 @@ void parse_clocks(const JsonReader& reader, Timeline& timeline) {
     if (!row[0].is_number_integer() || !row[1].is_number_integer()) {
       reader.refuse("clocks", "expected whole nanoseconds: offset, drift and uncertainty");
     }
-    timeline.clocks.push_back({.offset = Time(row[0].get<std::int64_t>()),
-                               .drift = Time(row[1].get<std::int64_t>()),
-                               .uncertainty = Time(to_int64(reader, row[2], "clocks"))});
+    timeline.clocks.push_back(
+        {.offset = Time(row[0].get<std::int64_t>()),
+         .drift = Time(row[1].get<std::int64_t>()),
+         .uncertainty = to_time(reader, row[2], "clocks", timeline.pipeline)});
   }
   if (timeline.clocks.size() != timeline.ranks.size()) {
     reader.refuse("clocks", fmt::format("expected one entry per rank, {}; found {}",

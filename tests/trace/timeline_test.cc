@@ -1,6 +1,7 @@
 #include "trace/timeline.h"
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "tests/support/refusal.h"
 #include "tests/support/simulated.h"
 #include "tests/support/timelines.h"
+#include "trace/metrics.h"
 
 namespace dualpipe {
 namespace {
@@ -196,6 +198,27 @@ TEST(ParseTimeline, NamesOriginKeyAndWhatWasExpected) {
               HasSubstr("key 'ranks': expected a list of spans for each rank"));
   EXPECT_THAT(refusal_of("{"), StartsWith("t.json:1:2: not JSON"));
   EXPECT_THAT(refusal_of("[]"), StartsWith("t.json: key 'kind'"));
+}
+
+// Half of what an int64 holds, 2^62, for two ranks.
+TEST(ParseTimeline, TakesTimesWhoseSumOverAllRanksFits) {
+  constexpr std::int64_t largest = 2'305'843'009'213'693'951;  // 2^61 - 1 ns: 73 years
+  const auto with_end = [](std::int64_t end) {
+    Timeline timeline = small();
+    for (std::vector<Span>& spans : timeline.ranks) {
+      spans.back().end = Time(end);
+    }
+    return timeline;
+  };
+  const Timeline longest = parse_timeline(to_json(with_end(largest)), "t.json");
+  EXPECT_EQ(longest, with_end(largest));
+  Time sum{};
+  for (const RankMetrics& rank : measure(longest).ranks) {
+    sum += rank.busy + rank.idle;
+  }
+  EXPECT_EQ(sum, 2 * Time(largest));
+  EXPECT_THAT(refusal_of(to_json(with_end(largest + 1))),
+              HasSubstr("nanoseconds or bytes from 0 to 2305843009213693951, found "));
 }
 
 TEST(ParseTimeline, RefusesSpansThatOverlapOrRunBackwards) {
