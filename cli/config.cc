@@ -358,7 +358,7 @@ Config parse_config(std::string_view text, const std::string& origin, Config bas
 Config load_config(std::span<const std::string> paths, std::span<const std::string> sets) {
   Config config;
   for (const std::string& path : paths) {
-    const std::string text = read_file(path);
+    const std::string text = read_text(path);
     if (is_json(text)) {
       config.model = parse_huggingface(text, path);
     } else {

@@ -108,6 +108,20 @@ std::string read_file(const std::string& path, const HeadCheck& check_head) {
   return read_all(file.get(), path, check_head);
 }
 
+std::string read_text(const std::string& path, const HeadCheck& check_head) {
+  constexpr std::string_view mark = "\xef\xbb\xbf";
+  const auto skipped = [&](std::string_view text) {
+    return text.starts_with(mark) ? mark.size() : 0;
+  };
+  std::string text = read_file(path, [&](std::string_view head) {
+    if (check_head) {
+      check_head(head.substr(skipped(head)));
+    }
+  });
+  text.erase(0, skipped(text));
+  return text;
+}
+
 void write_file(const std::string& path, std::string_view content, FileCare care) {
   if (path == "-") {
     write_all(stdout, "stdout", content);

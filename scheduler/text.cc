@@ -335,7 +335,7 @@ std::string to_text(const Schedule& schedule) {
 }
 
 std::string read_document(const std::string& path) {
-  return read_file(path, [&](std::string_view head) {
+  return read_text(path, [&](std::string_view head) {
     const std::size_t first = head.find_first_not_of(" \t\r\n");
     if (first == std::string_view::npos) {
       return;  // So far it is empty.

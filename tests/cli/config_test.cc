@@ -434,6 +434,20 @@ TEST(Config, AHuggingFaceFileSetsTheModel) {
   EXPECT_EQ(config.model.name, "mine");
 }
 
+// As some editors write UTF-8.
+TEST(Config, AByteOrderMarkSaysNothing) {
+  const std::string mark = "\xef\xbb\xbf";
+  const std::string model = testing::TempDir() + "/marked.json";
+  std::ofstream(model) << mark << R"({"model_type":"llama","hidden_size":4096,
+      "intermediate_size":14336,"num_attention_heads":32,"num_hidden_layers":32,
+      "vocab_size":128256})";
+  const std::string table = testing::TempDir() + "/marked.toml";
+  std::ofstream(table) << mark << "[pipeline]\nranks = 3\n";
+  const Config config = load_config(std::vector{model, table}, {});
+  EXPECT_EQ(config.model.layers, 32);
+  EXPECT_EQ(config.pipeline.ranks, 3);
+}
+
 TEST(Config, ACostThatIsSetGoesBeforeTheDerivedOne) {
   const std::vector<std::string> paths{configs + "/models/llama_3_8b.toml",
                                        configs + "/hardware/h100.toml"};

@@ -123,6 +123,21 @@ TEST_F(File, ShowsTheBeginningOfALongFileOnly) {
   EXPECT_EQ(read_file(path("short.txt"), [](std::string_view) { FAIL(); }), "short");
 }
 
+TEST_F(File, ReadsTextWithoutItsByteOrderMark) {
+  const std::string mark = "\xef\xbb\xbf";
+  write_file(path("marked.txt"), mark + "text" + mark);
+  EXPECT_EQ(read_text(path("marked.txt")), "text" + mark);
+  EXPECT_EQ(read_file(path("marked.txt")), mark + "text" + mark);
+  write_file(path("mark.txt"), mark);
+  EXPECT_EQ(read_text(path("mark.txt")), "");
+  write_file(path("half.txt"), mark.substr(0, 2));
+  EXPECT_EQ(read_text(path("half.txt")), mark.substr(0, 2));
+  write_file(path("long.txt"), mark + std::string(2 * head_bytes, 'x'));
+  const std::string text =
+      read_text(path("long.txt"), [](std::string_view head) { EXPECT_EQ(head.front(), 'x'); });
+  EXPECT_EQ(text, std::string(2 * head_bytes, 'x'));
+}
+
 // A file without end: only whoever stops at its beginning ever comes back.
 TEST_F(File, ReadsNoFurtherThanTheBeginningThatIsRefused) {
   EXPECT_THAT(refusal(ExitCode::invalid_schedule,

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <fstream>
 #include <set>
 #include <string>
 #include <string_view>
@@ -131,6 +132,16 @@ TEST(Parse, TakesWindowsLineEndsAndAMissingLastOne) {
 TEST(Parse, TakesEmptyCellsAsIdle) {
   const Schedule schedule = read(",,0F0,,0B0,,\n");
   EXPECT_THAT(schedule.ranks, ElementsAre(slots_of("0F0 0B0")));
+}
+
+// As some editors write UTF-8.
+TEST(ReadDocument, LeavesAByteOrderMarkOut) {
+  const Schedule schedule = small_bidirectional();
+  const std::string path = testing::TempDir() + "/marked.csv";
+  for (const std::string& text : {to_json(schedule), to_text(schedule), to_csv(schedule)}) {
+    std::ofstream(path) << "\xef\xbb\xbf" << text;
+    EXPECT_EQ(read_document(path), text);
+  }
 }
 
 TEST(Parse, AnEmptyLineIsARankWithoutSlots) {
