@@ -8,6 +8,7 @@
 #include "costs/cost_model.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
+#include "scheduler/schedule.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -21,45 +22,84 @@ std::size_t at(int index) {
 struct Gradients {
   int rank = 0;
   int stage = 0;
-  Time ready{};  // end of the stage's last backward there
+  Time ready{};  // end of the stage's last backward there; a rank that has none is never waited for
+
+  [[nodiscard]] std::tuple<Time, int, int> order() const { return {ready, rank, stage}; }
 };
 
-// By the time they are ready; empty for inference.
-std::vector<Gradients> gradients_of(const Timeline& timeline) {
-  std::vector<Gradients> all;
-  for (int rank = 0; rank < timeline.pipeline.ranks(); ++rank) {
-    const std::size_t first = all.size();
-    for (const Span& span : timeline.ranks[at(rank)]) {
-      for (const Op& op : span.slot) {
-        if (op.kind != OpKind::backward && op.kind != OpKind::backward_weight) {
-          continue;
-        }
-        const auto known =
-            std::find_if(all.begin() + static_cast<std::ptrdiff_t>(first), all.end(),
-                         [&](const Gradients& one) { return one.stage == op.stage; });
-        if (known == all.end()) {
-          all.push_back({.rank = rank, .stage = op.stage, .ready = span.end});
-        } else {
-          known->ready = span.end;
+// Of every copy of every stage.
+class AllGradients {
+ public:
+  explicit AllGradients(const Timeline& timeline) {
+    for (const std::vector<int>& rank_of : timeline.pipeline.placement.rank_of_stage) {
+      std::vector<Gradients>& row = copies_.emplace_back();
+      for (std::size_t stage = 0; stage < rank_of.size(); ++stage) {
+        row.push_back({.rank = rank_of[stage], .stage = static_cast<int>(stage)});
+      }
+    }
+    for (std::size_t rank = 0; rank < timeline.ranks.size(); ++rank) {
+      for (const Span& span : timeline.ranks[rank]) {
+        for (const Op& op : span.slot) {
+          if (op.kind == OpKind::backward || op.kind == OpKind::backward_weight) {
+            finish(op.stage, static_cast<int>(rank), span.end);
+          }
         }
       }
     }
   }
-  std::ranges::sort(
-      all, {}, [](const Gradients& one) { return std::tuple(one.ready, one.rank, one.stage); });
-  return all;
-}
+
+  // One for each rank that has the stage, by the time they are ready.
+  [[nodiscard]] std::vector<Gradients> in_order() const {
+    std::vector<Gradients> all;
+    for (const std::vector<Gradients>& row : copies_) {
+      for (const Gradients& one : row) {
+        const bool is_counted = &row != &copies_.front() && copy(0, one.stage).rank == one.rank;
+        if (!is_counted) {
+          all.push_back(one);
+        }
+      }
+    }
+    std::ranges::sort(all, {}, &Gradients::order);
+    return all;
+  }
+
+  // Those of the stage on its other rank; none where one rank alone has it.
+  [[nodiscard]] const Gradients* replica_of(const Gradients& one) const {
+    for (std::size_t direction = 0; direction < copies_.size(); ++direction) {
+      if (const Gradients& other = copy(direction, one.stage); other.rank != one.rank) {
+        return &other;
+      }
+    }
+    return nullptr;
+  }
+
+ private:
+  [[nodiscard]] const Gradients& copy(std::size_t direction, int stage) const {
+    return copies_[direction][at(stage)];
+  }
+
+  void finish(int stage, int rank, Time end) {
+    for (std::vector<Gradients>& row : copies_) {
+      if (row[at(stage)].rank == rank) {
+        row[at(stage)].ready = end;
+      }
+    }
+  }
+
+  std::vector<std::vector<Gradients>> copies_;  // [direction][stage]; twice the same where both
+                                                // directions of a stage are on one rank
+};
 
 class Tail {
  public:
   Tail(Timeline& timeline, const CostModel& costs)
-      : timeline_(timeline), costs_(costs), reduced_(at(timeline.pipeline.ranks())) {}
+      : timeline_(timeline),
+        costs_(costs),
+        all_(timeline),
+        reduced_(at(timeline.pipeline.ranks())) {}
 
   void run() {
-    const std::vector<Gradients> gradients = gradients_of(timeline_);
-    if (gradients.empty()) {
-      return;
-    }
+    const std::vector<Gradients> gradients = all_.in_order();
     reduce(gradients);
     optimize(gradients, await_norm());
     std::ranges::sort(timeline_.tail, {}, [](const TailSpan& span) {
@@ -82,17 +122,15 @@ class Tail {
   // the next in the order of time.
   void reduce(const std::vector<Gradients>& gradients) {
     for (const Gradients& one : gradients) {
-      const auto other = std::ranges::find_if(gradients, [&](const Gradients& candidate) {
-        return candidate.stage == one.stage && candidate.rank != one.rank;
-      });
+      const Gradients* const other = all_.replica_of(one);
       const StageTail& tail = tail_of(one.stage);
-      if (other == gradients.end()) {
+      if (other == nullptr) {
         const Time begin = std::max(reduced(one.rank), one.ready);
         reduced(one.rank) = begin;
         reduce_over_data(one.rank, one.stage);
         continue;
       }
-      if (std::tuple(other->ready, other->rank) > std::tuple(one.ready, one.rank)) {
+      if (other->order() > one.order()) {
         continue;  // The other is later: it reduces for both.
       }
       const Time begin = std::max({reduced(one.rank), reduced(other->rank), one.ready});
@@ -144,6 +182,7 @@ class Tail {
 
   Timeline& timeline_;
   const CostModel& costs_;
+  AllGradients all_;
   std::vector<Time> reduced_;  // [rank]: until when its reductions so far take
 };
 
@@ -156,7 +195,7 @@ bool has_tail(const CostModel& costs) {
 }
 
 void append_tail(Timeline& timeline, const CostModel& costs) {
-  if (has_tail(costs)) {
+  if (has_tail(costs) && !is_forward_only(timeline.ranks, &Span::slot)) {
     Tail(timeline, costs).run();
   }
 }

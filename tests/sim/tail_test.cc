@@ -91,6 +91,23 @@ TEST(AppendTail, ReplicasExchangeTheirGradientsOnceBothHaveThem) {
   EXPECT_EQ(tail_text(timeline, 1), same);
 }
 
+// One microbatch goes one way, so no rank computes for its other stage; but it holds that stage's
+// parameters, which must stay those of the replica. Stage 0 is complete on rank 0 at 8, stage 1 on
+// rank 1 at 6.
+TEST(AppendTail, AReplicaWithoutAMicrobatchReducesAndUpdatesLikeTheOther) {
+  const Timeline timeline =
+      with_tail(timeline_of(pipeline_on(bidirectional_placement(2), 1),
+                            {"0F0@0-1 0B0@6-8", "1F0@1-4 1B0@4-6"}),
+                costs_with({{.replica_reduce = Time(4), .optimizer = Time(1)},
+                            {.replica_reduce = Time(3), .optimizer = Time(2)}},
+                           Time(5)));
+  // Stage 1 keeps both ranks from 6 to 9, stage 0 from 9 to 13; the norm is known at 18.
+  const std::string reductions = "replica_reduce 1 @6-9; replica_reduce 0 @9-13; ";
+  const std::string norm = "gradient_norm 0 @13-18; ";
+  EXPECT_EQ(tail_text(timeline, 0), reductions + norm + "optimizer 1 @18-20; optimizer 0 @20-21");
+  EXPECT_EQ(tail_text(timeline, 1), reductions + norm + "optimizer 0 @18-19; optimizer 1 @19-21");
+}
+
 // A stage's parameters are gathered while the next stage's optimizer runs.
 TEST(AppendTail, GathersBesideTheNextOptimizer) {
   const Timeline timeline =
