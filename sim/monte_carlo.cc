@@ -17,6 +17,8 @@
 #include "costs/cost_model.h"
 #include "scheduler/program.h"
 #include "sim/durations.h"
+#include "sim/events.h"
+#include "sim/network.h"
 #include "sim/simulate.h"
 #include "sim/tail.h"
 #include "sim/task_graph.h"
@@ -35,9 +37,10 @@ std::size_t at(int index) {
 // One thread's way to time one step after another.
 class Stepper {
  public:
-  Stepper(const Program& program, const CostModel& costs, const TaskGraph& graph)
-      : program_(program), costs_(costs), graph_(graph), times_(graph.times()) {
-    if (has_tail(costs)) {
+  Stepper(const Program& program, const CostModel& costs, const NetworkModel& network,
+          const TaskGraph& graph)
+      : program_(program), costs_(costs), network_(network), graph_(graph), times_(graph.times()) {
+    if (has_tail(costs) && network == NetworkModel{}) {
       timeline_ = simulate(program, costs, {.transfers = false});
     }
   }
@@ -47,15 +50,13 @@ class Stepper {
     std::vector<Time> busy;  // [rank]
   };
   const Step& run(const StepDurations& durations) {
+    add_slots(durations);
+    if (network_ != NetworkModel{}) {
+      read(simulate_events(program_, costs_, network_, durations));
+      return step_;
+    }
     graph_.run(durations, times_);
     step_.time = graph_.makespan(times_);
-    step_.busy.assign(at(program_.pipeline().ranks()), Time{});
-    const std::span<const std::size_t> first = graph_.first_slots();
-    for (std::size_t rank = 0; rank < step_.busy.size(); ++rank) {
-      for (std::size_t slot = first[rank]; slot < first[rank + 1]; ++slot) {
-        step_.busy[rank] += durations.slots[slot];
-      }
-    }
     if (has_tail(costs_)) {
       add_tail(durations);
     }
@@ -63,6 +64,16 @@ class Stepper {
   }
 
  private:
+  void add_slots(const StepDurations& durations) {
+    step_.busy.assign(at(program_.pipeline().ranks()), Time{});
+    const std::span<const std::size_t> first = graph_.first_slots();
+    for (std::size_t rank = 0; rank < step_.busy.size(); ++rank) {
+      for (std::size_t slot = first[rank]; slot < first[rank + 1]; ++slot) {
+        step_.busy[rank] += durations.slots[slot];
+      }
+    }
+  }
+
   void add_tail(const StepDurations& durations) {
     std::size_t slot = 0;
     for (std::vector<Span>& spans : timeline_.ranks) {
@@ -74,8 +85,13 @@ class Stepper {
     }
     timeline_.tail.clear();
     append_tail(timeline_, costs_);
-    step_.time = makespan(timeline_);
-    for (const TailSpan& span : timeline_.tail) {
+    read(timeline_);
+  }
+
+  // All but the slots.
+  void read(const Timeline& timeline) {
+    step_.time = makespan(timeline);
+    for (const TailSpan& span : timeline.tail) {
       if (span.kind == TailKind::optimizer) {
         step_.busy[at(span.rank)] += span.end - span.begin;
       }
@@ -84,9 +100,10 @@ class Stepper {
 
   const Program& program_;
   const CostModel& costs_;
+  const NetworkModel& network_;
   const TaskGraph& graph_;
   TaskGraph::Times times_;
-  Timeline timeline_;  // where steps have a tail
+  Timeline timeline_;  // where steps have a tail and nothing contends
   Step step_;
 };
 
@@ -134,13 +151,15 @@ class Sampling {
   }
 
   [[nodiscard]] Time nominal_step_time() const {
-    return Stepper(program_, costs_, graph_).run(nominal_durations(program_, costs_)).time;
+    return new_stepper().run(nominal_durations(program_, costs_)).time;
   }
 
  private:
+  [[nodiscard]] Stepper new_stepper() const { return {program_, costs_, options_.network, graph_}; }
+
   void work() {
     try {
-      Stepper stepper(program_, costs_, graph_);
+      Stepper stepper = new_stepper();
       StepDurations durations;
       while (!stopped_) {
         const std::int64_t first = next_.fetch_add(block);

@@ -12,6 +12,7 @@
 #include "costs/cost_model.h"
 #include "scheduler/program.h"
 #include "sim/durations.h"
+#include "sim/network.h"
 
 namespace dualpipe {
 
@@ -19,6 +20,7 @@ struct MonteCarloOptions {
   int samples = 1000;  // steps
   std::uint64_t seed = 1;
   int threads = 1;
+  NetworkModel network = {};  // how messages travel
   // Called now and then with the number of samples done, from any thread, one call at a time. No
   // more samples are begun once it returns false. May be empty.
   std::function<bool(int done)> progress = {};
@@ -59,11 +61,12 @@ struct MonteCarlo {
   bool operator==(const MonteCarlo&) const = default;
 };
 
-// Transfers are eager and unshared, as in simulate(); the step's tail is added where the costs have
-// one, with its own nominal times. Equal arguments give equal results to the last bit, whatever the
+// A step is what simulate() says of its durations where messages travel eagerly and unshared, else
+// what simulate_events() says, which takes longer; both with the step's tail, at its nominal times,
+// where the costs have one. Equal arguments give equal results to the last bit, whatever the
 // number of threads. Where it is stopped, the samples are the first so many.
 // Throws what DurationSampler throws, and what `progress` throws. Requires: samples > 0, threads >
-// 0; costs.stages has one entry per stage.
+// 0; costs.stages has one entry per stage; a program that simulate_events() takes for the network.
 [[nodiscard]] MonteCarlo monte_carlo(const Program& program, const CostModel& costs,
                                      const Variation& variation, const MonteCarloOptions& options);
 

@@ -27,7 +27,6 @@
 #include "scheduler/pipeline_json.h"
 #include "scheduler/program.h"
 #include "sim/monte_carlo.h"
-#include "sim/network.h"
 #include "trace/memory_profile.h"
 #include "trace/metrics.h"
 #include "trace/timeline.h"
@@ -127,11 +126,6 @@ std::string as_json(const MonteCarlo& steps, const Pipeline& pipeline, int seed)
 
 ExitCode simulate_many(const SimulateOptions& options, const Config& config,
                        const Program& program) {
-  if (network_of(config) != NetworkModel{}) {
-    throw Error(ExitCode::usage,
-                "--samples: expected eager transfers that share nothing; found a [network] of "
-                "another kind; leave --samples out to see one step of it");
-  }
   if (options.timeline_path || options.memory_path || options.format == "csv") {
     throw Error(ExitCode::usage,
                 "--samples: expected a table or JSON of many steps; --timeline, --memory and "
@@ -149,6 +143,7 @@ ExitCode simulate_many(const SimulateOptions& options, const Config& config,
                   {.samples = options.samples,
                    .seed = static_cast<std::uint64_t>(config.jitter.seed),
                    .threads = threads,
+                   .network = network_of(config),
                    .progress = show});
   if (interrupts.requested()) {
     throw Error(ExitCode::interrupted,

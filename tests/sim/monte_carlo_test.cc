@@ -16,10 +16,13 @@
 #include "scheduler/generate.h"
 #include "scheduler/program.h"
 #include "sim/durations.h"
+#include "sim/events.h"
+#include "sim/network.h"
 #include "sim/simulate.h"
 #include "tests/support/refusal.h"
 #include "tests/support/schedules.h"
 #include "tests/support/simulated.h"
+#include "tests/support/tick_by_tick.h"
 #include "trace/metrics.h"
 #include "trace/timeline.h"
 
@@ -90,6 +93,81 @@ TEST(MonteCarlo, IsWhatSimulateSaysOfEverySample) {
         [](double total, Time step) { return total + static_cast<double>(step.count()); });
     EXPECT_NEAR(result.mean, sum / 100, 1e-6);
     EXPECT_EQ(result.nominal_step_time, makespan(simulate(program, costs)));
+  }
+}
+
+// Every transfer is bytes alone, 600 ns of them.
+CostModel costs_of_bytes(const Program& program) {
+  CostModel costs = small_costs(program);
+  costs.p2p = costs.p2p_in_node = Time(600);
+  costs.p2p_latency = costs.p2p_in_node_latency = Time{};
+  return costs;
+}
+
+TEST(MonteCarlo, WithoutVariationEveryStepOnASharedNetworkIsTheEventEngines) {
+  for (const NetworkModel& network :
+       {NetworkModel{.sharing = NetworkModel::Sharing::nic},
+        NetworkModel{.sharing = NetworkModel::Sharing::pair, .blocking = true},
+        NetworkModel{.mode = NetworkModel::Mode::rendezvous}}) {
+    const Compilation compilation = compile_for(
+        network.mode, quickly_generated(find_family("1f1b"), {.ranks = 4, .microbatches = 10}));
+    ASSERT_TRUE(compilation.program);
+    const Program& program = *compilation.program;
+    CostModel costs = costs_of_bytes(program);
+    costs.stages[1].tail = {.gradient_reduce = Time(4000), .optimizer = Time(3000)};
+    const Metrics expected = measure(simulate_events(program, costs, network));
+    const MonteCarlo result = monte_carlo(program, costs, {}, {.samples = 3, .network = network});
+    EXPECT_EQ(result.nominal_step_time, expected.step_time);
+    EXPECT_EQ(result.shortest, expected.step_time);
+    EXPECT_EQ(result.longest, expected.step_time);
+    EXPECT_NEAR(result.bubble_ratio, expected.bubble_ratio, 1e-12);
+  }
+}
+
+// Step by step, nanosecond by nanosecond.
+TEST(MonteCarlo, OnSharedLinksIsWhatBruteForceSaysOfEverySample) {
+  const Program program =
+      compile_or_throw(quickly_generated(find_family("dualpipe"), {.ranks = 2, .microbatches = 4}));
+  CostModel costs = equal_costs(
+      2, stage_costs({.forward = 30, .input = 33, .weight = 27, .overlapped = 80}), Time(20));
+  costs.p2p_latency = costs.p2p_in_node_latency = Time{};
+  const Variation variation{.slot_sigma = 0.2, .transfer_sigma = 0.3};
+  const DurationSampler sampler(program, costs, variation);
+  for (const NetworkModel::Sharing sharing :
+       {NetworkModel::Sharing::pair, NetworkModel::Sharing::nic}) {
+    const NetworkModel network{.sharing = sharing};
+    for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+      std::vector<Time> steps;
+      double bubbles = 0.0;
+      for (std::uint64_t sample = 0; sample < 20; ++sample) {
+        const Metrics metrics =
+            measure(tick_by_tick(program, costs, network, sampler.draw(seed, sample)));
+        steps.push_back(metrics.step_time);
+        bubbles += metrics.bubble_ratio;
+      }
+      std::sort(steps.begin(), steps.end());
+      const MonteCarlo result =
+          monte_carlo(program, costs, variation, {.samples = 20, .seed = seed, .network = network});
+      EXPECT_EQ(result.shortest, steps.front()) << seed;
+      EXPECT_EQ(result.longest, steps.back()) << seed;
+      EXPECT_EQ(result.percentiles[3].value, steps[9]) << seed;  // 50 %
+      EXPECT_NEAR(result.bubble_ratio, bubbles / 20, 1e-12) << seed;
+    }
+  }
+}
+
+TEST(MonteCarlo, OnSharedLinksIsTheSameToTheLastBitForAnyNumberOfThreads) {
+  const Program program = small_program();
+  const CostModel costs = costs_of_bytes(program);
+  const NetworkModel network{.sharing = NetworkModel::Sharing::nic};
+  const MonteCarlo one =
+      monte_carlo(program, costs, jitter, {.samples = 100, .seed = 3, .network = network});
+  EXPECT_NE(one, monte_carlo(program, costs, jitter, {.samples = 100, .seed = 3}));
+  for (const int threads : {2, 5}) {
+    EXPECT_EQ(monte_carlo(program, costs, jitter,
+                          {.samples = 100, .seed = 3, .threads = threads, .network = network}),
+              one)
+        << threads;
   }
 }
 

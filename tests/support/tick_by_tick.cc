@@ -12,6 +12,7 @@
 #include "scheduler/op.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
+#include "sim/durations.h"
 #include "sim/network.h"
 #include "tests/support/fair_rates.h"
 #include "trace/timeline.h"
@@ -62,6 +63,14 @@ class Ticker {
                                      .destination = channel.destination,
                                      .begin = {},
                                      .end = {}});
+    }
+  }
+
+  void set(const StepDurations& durations) {
+    durations_ = &durations;
+    for (std::size_t index = 0; index < messages_.size(); ++index) {
+      CHECK(messages_[index].latency == Time{});
+      messages_[index].bytes = static_cast<double>(durations.transfers[index].count());
     }
   }
 
@@ -250,10 +259,12 @@ class Ticker {
           (network_.blocking && has_transfer(number))) {
         continue;
       }
-      const Slot& slot =
-          program_.slots(number)[at(program_.instructions(number)[state.next].index)];
-      timeline_.ranks[rank].push_back(
-          {.slot = slot, .begin = now_, .end = now_ + time_of(slot, costs_)});
+      const std::size_t index = at(program_.instructions(number)[state.next].index);
+      const Slot& slot = program_.slots(number)[index];
+      const Time duration = durations_ == nullptr
+                                ? time_of(slot, costs_)
+                                : durations_->slots[first_slots(program_)[rank] + index];
+      timeline_.ranks[rank].push_back({.slot = slot, .begin = now_, .end = now_ + duration});
       state.is_computing = true;
       changed = true;
     }
@@ -315,6 +326,7 @@ class Ticker {
   const Program& program_;
   const CostModel& costs_;
   const NetworkModel& network_;
+  const StepDurations* durations_ = nullptr;  // null: those of the costs
   Timeline timeline_;
   std::vector<Rank> ranks_;
   std::vector<Transfer> messages_;
@@ -328,6 +340,13 @@ class Ticker {
 
 Timeline tick_by_tick(const Program& program, const CostModel& costs, const NetworkModel& network) {
   return Ticker(program, costs, network).run();
+}
+
+Timeline tick_by_tick(const Program& program, const CostModel& costs, const NetworkModel& network,
+                      const StepDurations& durations) {
+  Ticker ticker(program, costs, network);
+  ticker.set(durations);
+  return ticker.run();
 }
 
 }  // namespace dualpipe
