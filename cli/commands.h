@@ -104,13 +104,14 @@ struct DiffOptions {
   std::string predicted_path;
   std::string measured_path;
   std::optional<double> tolerance;  // of the step time, relative; beyond it exit 6
-  std::string format = "table";     // table, json
+  std::string format = "table";     // table, json, csv
 };
 [[nodiscard]] ExitCode run_diff(const DiffOptions& options);
 
 struct CalibrateOptions {
   std::string trace_path;
   std::string output = "-";
+  bool jitter = false;  // set [jitter] too, rather than only show it
 };
 [[nodiscard]] ExitCode run_calibrate(const CalibrateOptions& options);
 

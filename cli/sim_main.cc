@@ -257,7 +257,8 @@ void add_diff(Commands& program) {
   CLI::App& command = add_command(
       program, "diff", "a predicted timeline beside a measured one",
       "  dualpipe-sim diff predicted.json measured.json\n"
-      "  dualpipe-sim diff predicted.json measured.json --tolerance 0.05   # exit 6 beyond 5 %");
+      "  dualpipe-sim diff predicted.json measured.json --tolerance 0.05   # exit 6 beyond 5 %\n"
+      "  dualpipe-sim diff predicted.json measured.json --format csv");
   command
       .add_option("predicted", program.diff.predicted_path, "timeline, as of simulate --timeline")
       ->required();
@@ -266,7 +267,7 @@ void add_diff(Commands& program) {
       ->required();
   command.add_option("--tolerance", program.diff.tolerance,
                      "largest relative error of the step time; exit 6 beyond it");
-  add_format(command, program.diff.format, {"table", "json"});
+  add_format(command, program.diff.format, {"table", "json", "csv"});
   select(program, command, program.diff, run_diff);
 }
 
@@ -300,14 +301,18 @@ void add_sweep(Commands& program) {
 }
 
 void add_calibrate(Commands& program) {
-  CLI::App& command =
-      add_command(program, "calibrate", "costs from a measured timeline, as a config",
-                  "  dualpipe-sim calibrate measured.json -o costs.toml\n"
-                  "  dualpipe-sim simulate dualpipe --config costs.toml");
+  CLI::App& command = add_command(
+      program, "calibrate", "costs from a measured timeline, as a config",
+      "  dualpipe-sim calibrate measured.json -o costs.toml\n"
+      "  dualpipe-sim simulate dualpipe --config costs.toml\n"
+      "  dualpipe-sim calibrate measured.json --jitter | dualpipe-sim simulate --config "
+      "/dev/stdin --samples 1000");
   command.add_option("trace", program.calibrate.trace_path, "timeline, as of dualpipe-run --trace")
       ->required();
   command.add_option("-o,--output", program.calibrate.output, "file; - is stdout")
       ->capture_default_str();
+  command.add_flag("--jitter", program.calibrate.jitter,
+                   "set [jitter] to how much slots and transfers vary");
   select(program, command, program.calibrate, run_calibrate);
 }
 

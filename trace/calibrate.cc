@@ -4,8 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -15,6 +13,7 @@
 #include "costs/error.h"
 #include "scheduler/op.h"
 #include "scheduler/schedule.h"
+#include "trace/links.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -118,34 +117,12 @@ void add_savings(const Timeline& timeline, const std::vector<StageTimes>& times,
   }
 }
 
-// The lower decile over the transfers that found their receiver waiting.
-double transfer_time(const Timeline& timeline) {
-  // When each rank had finished what came before the slot that reads a value.
-  std::map<std::tuple<int, Value>, Time> free_since;
-  for (std::size_t rank = 0; rank < timeline.ranks.size(); ++rank) {
-    Time end{};
-    for (const Span& span : timeline.ranks[rank]) {
-      for (const Op& op : span.slot) {
-        for (const Value& value : reads(op, timeline.pipeline.stages())) {
-          free_since[{static_cast<int>(rank), value}] = end;
-        }
-      }
-      end = span.end;
-    }
+// 0 where no transfer was seen free of waiting.
+void set_transfers(const LinkFit& fit, CostConfig& config) {
+  config.p2p = CostNumber(fit.time(), "the timeline");
+  if (fit.has_sizes) {
+    config.p2p_latency = CostNumber(fit.latency, "the timeline");
   }
-  std::vector<double> times;
-  for (const Transfer& transfer : timeline.transfers) {
-    const auto found = free_since.find({transfer.destination, transfer.value});
-    if (found != free_since.end() && found->second <= transfer.begin) {
-      times.push_back(static_cast<double>((transfer.end - transfer.begin).count()));
-    }
-  }
-  if (times.empty()) {
-    return 0.0;
-  }
-  const auto decile = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 10);
-  std::nth_element(times.begin(), decile, times.end());
-  return *decile;
 }
 
 std::vector<StageMeans> means_of(const Timeline& timeline) {
@@ -264,7 +241,7 @@ CostConfig calibrate(const Timeline& timeline) {
   if (pairs) {
     config.overlapped = CostValue(overlapped, "the timeline");
   }
-  config.p2p = CostNumber(transfer_time(timeline), "the timeline");
+  set_transfers(fit_links(timeline).all, config);
   set_bytes(timeline, config);
   set_tail(timeline, config);
   return config;

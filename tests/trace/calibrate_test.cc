@@ -168,30 +168,26 @@ TEST(Calibrate, TakesTransfersOnlyWhereTheReceiverWaited) {
   EXPECT_EQ(calibrate(timeline).p2p, 5.0);
 }
 
-// Twenty transfers that were all waited for took 120, 119, ... 101 ns: the decile is the third
-// least.
-TEST(Calibrate, TakesTheLowerDecileOfTheTransfers) {
-  Timeline timeline = timeline_of(pipeline_on(linear_placement(2), 20), {"", ""});
-  for (int microbatch = 0; microbatch < 20; ++microbatch) {
-    const Time begin(1000 * microbatch);
-    const Time end = begin + Time(120 - microbatch);
-    const auto span = [&](int stage, OpKind kind, Time at) {
-      timeline.ranks[static_cast<std::size_t>(stage)].push_back(
-          {.slot = Op{.stage = stage, .kind = kind, .microbatch = microbatch},
-           .begin = at,
-           .end = at + Time(1)});
-    };
-    span(0, OpKind::forward, begin - Time(microbatch > 0 ? 1 : 0));
-    span(0, OpKind::backward, begin + Time(900));
-    span(1, OpKind::forward, end);
-    span(1, OpKind::backward, end + Time(1));
-    timeline.transfers.push_back({.value = {ValueKind::activation, 0, microbatch},
-                                  .source = 0,
-                                  .destination = 1,
-                                  .begin = begin,
-                                  .end = end});
-  }
-  EXPECT_EQ(calibrate(timeline).p2p, 103.0);
+// Small messages took 30 ns and large ones 50: a line from 10 ns on. Half of them are of each size.
+TEST(Calibrate, SplitsTransfersOfSeveralSizesIntoLatencyAndTheRest) {
+  Timeline timeline = timeline_of(pipeline_on(linear_placement(2), 2),
+                                  {"0F0@0-10 0F1@10-100 0B0@200-210 0B1@210-220",
+                                   "1F0@40-50 1F1@150-160 1B0@160-170 1B1@170-180"});
+  timeline.transfers = {{.value = {ValueKind::activation, 0, 0},
+                         .source = 0,
+                         .destination = 1,
+                         .begin = Time(10),
+                         .end = Time(40),
+                         .bytes = 1000},
+                        {.value = {ValueKind::activation, 0, 1},
+                         .source = 0,
+                         .destination = 1,
+                         .begin = Time(100),
+                         .end = Time(150),
+                         .bytes = 2000}};
+  const CostConfig config = calibrate(timeline);
+  EXPECT_DOUBLE_EQ(config.p2p.value_or(0.0).value, 40.0);
+  EXPECT_DOUBLE_EQ(config.p2p_latency.value_or(0.0).value, 10.0);
 }
 
 TEST(Calibrate, CarriesTheBytes) {
