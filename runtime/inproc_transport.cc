@@ -1,7 +1,10 @@
 #include "runtime/inproc_transport.h"
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <memory>
 #include <mutex>
@@ -9,10 +12,12 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include <fmt/core.h>
+#include <sched.h>
 
 #include "costs/check.h"
 #include "costs/error.h"
@@ -34,32 +39,71 @@ struct Posted {
   std::span<std::byte> incoming;
   int rank = 0;
   Ticket ticket = 0;
-  Posted* next = nullptr;  // in the channel
 
   [[nodiscard]] std::size_t size() const { return sends ? outgoing.size() : incoming.size(); }
 };
 
-// The ends that wait for their other end. All of them are sends or all are receives: an end that
-// finds one of the other kind takes it away instead of queueing.
+// Where message k of a channel and receive k meet, without a lock: whoever comes first leaves its
+// end in place k, whoever comes second finds it there, copies, and clears the place. A rank has at
+// most outstanding_max operations under way, so that place k is clear again before k +
+// outstanding_max is posted. Made when the channel is first used.
+using Meeting = std::array<std::atomic<Posted*>, Operations::outstanding_max>;
+
 struct Lane {
-  std::mutex mutex;  // held during the copy too: closing the lane waits for it
-  Posted* first = nullptr;
-  Posted* last = nullptr;
-  bool closed = false;
+  ~Lane() { delete meeting.load(); }
+
+  std::atomic<Meeting*> meeting{nullptr};
+  std::uint64_t sends = 0;     // posted so far; the source's thread alone knows
+  std::uint64_t receives = 0;  // likewise the destination's
+
+  [[nodiscard]] std::atomic<Posted*>& place_of_next(bool send) {
+    const std::uint64_t number = send ? sends++ : receives++;
+    return meeting_there()[number % Operations::outstanding_max];
+  }
+
+ private:
+  // Both ends may come first.
+  [[nodiscard]] Meeting& meeting_there() {
+    Meeting* there = meeting.load();
+    if (there == nullptr) {
+      std::unique_ptr<Meeting> made = std::make_unique<Meeting>();
+      if (meeting.compare_exchange_strong(there, made.get())) {
+        there = made.release();
+      }
+    }
+    return *there;
+  }
 };
 
 struct Member {
   StatusPage status;
   Operations operations;
   std::vector<Posted> posted{Operations::outstanding_max};  // [Operations::place(ticket)]
+  std::atomic<bool> copies{false};  // its thread may be touching the buffers of both ends
 };
+
+// So many threads, and a core for each: then none takes anything from another by looking for its
+// message rather than sleeping.
+bool cores_for(int threads) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  return ::sched_getaffinity(0, sizeof(cores), &cores) == 0 && CPU_COUNT(&cores) >= threads;
+}
+
+constexpr std::chrono::microseconds patience{50};  // about what being woken takes
 
 // What the ranks share.
 class Hub {
  public:
   explicit Hub(int ranks)
       : members_(static_cast<std::size_t>(ranks)),
-        lanes_(members_.size() * members_.size() * message_classes) {}
+        lanes_(members_.size() * members_.size() * message_classes) {
+    if (cores_for(ranks)) {
+      for (Member& member : members_) {
+        member.operations.set_patience(patience);
+      }
+    }
+  }
 
   [[nodiscard]] int ranks() const { return static_cast<int>(members_.size()); }
   [[nodiscard]] Member& member(int rank) { return members_[static_cast<std::size_t>(rank)]; }
@@ -74,10 +118,12 @@ class Hub {
         static_cast<std::size_t>(source) * members_.size() + static_cast<std::size_t>(destination);
     return lanes_[pair * message_classes + static_cast<std::size_t>(message_class)];
   }
+  [[nodiscard]] bool move(Member& mover, const Posted& send, const Posted& receive);
   void settle(const Posted& send, const Posted& receive, MessageClass message_class);
 
   std::vector<Member> members_;
   std::vector<Lane> lanes_;  // [source][destination][class]
+  std::atomic<bool> closed_{false};
   std::atomic<int> reporter_{-1};
   std::mutex abort_mutex_;
   bool aborted_ = false;
@@ -92,27 +138,33 @@ Ticket Hub::post(Posted end, int peer, MessageClass message_class) {
 
   Lane& lane = end.sends ? this->lane(end.rank, peer, message_class)
                          : this->lane(peer, end.rank, message_class);
-  Posted other;
-  {
-    const std::scoped_lock lock(lane.mutex);
-    if (lane.closed) {
-      return end.ticket;  // the wait will say why
-    }
-    if (lane.first == nullptr || lane.first->sends == end.sends) {
-      (lane.first == nullptr ? lane.first : lane.last->next) = &mine;
-      lane.last = &mine;
-      return end.ticket;
-    }
-    other = *lane.first;
-    lane.first = other.next;
-    const Posted& send = end.sends ? end : other;
-    const Posted& receive = end.sends ? other : end;
-    if (send.size() == receive.size() && send.size() > 0) {
-      std::memcpy(receive.incoming.data(), send.outgoing.data(), send.size());
-    }
+  std::atomic<Posted*>& place = lane.place_of_next(end.sends);
+  Posted* other_end = nullptr;
+  if (place.compare_exchange_strong(other_end, &mine)) {
+    return end.ticket;
   }
-  settle(end.sends ? end : other, end.sends ? other : end, message_class);
+  const Posted other = *other_end;
+  CHECK(other.sends != end.sends);
+  place.store(nullptr);
+  const Posted& send = end.sends ? end : other;
+  const Posted& receive = end.sends ? other : end;
+  if (move(owner, send, receive)) {
+    settle(send, receive, message_class);
+  }
   return end.ticket;
+}
+
+// False when the job is being aborted: then the buffers may be gone. Either abort() sees that the
+// mover is at it and waits, or the mover sees that the hub is closed: both orders are sequentially
+// consistent.
+bool Hub::move(Member& mover, const Posted& send, const Posted& receive) {
+  mover.copies.store(true);
+  const bool may_touch = !closed_.load();
+  if (may_touch && send.size() == receive.size() && send.size() > 0) {
+    std::memcpy(receive.incoming.data(), send.outgoing.data(), send.size());
+  }
+  mover.copies.store(false);
+  return may_touch;
 }
 
 void Hub::settle(const Posted& send, const Posted& receive, MessageClass message_class) {
@@ -135,16 +187,17 @@ bool Hub::claim_report(int rank) {
   return reporter_.compare_exchange_strong(reporter, rank) || reporter == rank;
 }
 
-// Nobody hears of the abort before the last lane is closed: whoever does may free its buffers.
+// Nobody hears of the abort before the last copy is over: whoever does may free its buffers.
 void Hub::abort(ExitCode code, const std::string& reason) {
   const std::scoped_lock lock(abort_mutex_);
   if (std::exchange(aborted_, true)) {
     return;
   }
-  for (Lane& lane : lanes_) {
-    const std::scoped_lock lane_lock(lane.mutex);
-    lane.closed = true;
-    lane.first = nullptr;
+  closed_.store(true);
+  for (const Member& member : members_) {
+    while (member.copies.load()) {
+      std::this_thread::yield();
+    }
   }
   for (Member& member : members_) {
     member.operations.close(code, reason);

@@ -25,6 +25,7 @@
 #include "costs/check.h"
 #include "costs/error.h"
 #include "runtime/doorbell.h"
+#include "runtime/mpi_commands.h"
 #include "runtime/operations.h"
 #include "runtime/pacing.h"
 #include "runtime/status.h"
@@ -36,6 +37,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr std::chrono::microseconds patience{50};       // about what being woken takes
 constexpr MPI_Aint bell_bytes = 64;                     // a cache line each
 constexpr std::chrono::milliseconds telling_limit{20};  // to get word of an ending out
 constexpr std::chrono::seconds ending_limit{3};         // for the launcher to end this process
@@ -68,9 +70,7 @@ struct Note {
 
 class MpiThread {
  public:
-  explicit MpiThread(MpiShared& shared) : shared_(shared) {
-    commands_.reserve(Operations::outstanding_max);
-  }
+  explicit MpiThread(MpiShared& shared) : shared_(shared) {}
 
   void start();
   [[nodiscard]] bool turn();
@@ -120,7 +120,6 @@ class MpiThread {
   std::vector<std::size_t> pieces_left_ = std::vector<std::size_t>(Operations::outstanding_max);
   Note incoming_;
   std::deque<OutgoingNote> outgoing_;  // addresses stay
-  std::vector<MpiCommand> commands_;
   std::vector<int> done_;
   std::vector<MPI_Status> done_statuses_;
 };
@@ -142,7 +141,9 @@ void MpiThread::start() {
   MPI_Comm host = MPI_COMM_NULL;
   require("MPI_Comm_split_type",
           MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
-  pacing_ = Pacing(cores_to_spare(host));
+  const bool spare = cores_to_spare(host);
+  pacing_ = Pacing(spare);
+  shared_.operations.set_patience(spare ? patience : std::chrono::microseconds(0));
   hang_bells(host);
   require("MPI_Comm_free", MPI_Comm_free(&host));
   // The kernel makes sleeps up to 50 us longer unless asked not to: as long as ours are.
@@ -209,18 +210,22 @@ void MpiThread::ring(int rank) {
 bool MpiThread::turn() {
   const std::uint32_t rings = shared_.bell->rings();
   const bool rung = std::exchange(rings_seen_, rings) != rings;
-  serve_wants();
+  if (shared_.has_wants.exchange(false)) {
+    serve_wants();
+  }
+  while (const std::optional<MpiCommand> command = shared_.commands.take()) {
+    begin(*command);
+  }
   pause(test() || rung);
   return !closing_;
 }
 
-// Does what the other threads of the process have asked for.
+// Does what the other threads of the process have asked for, beside transfers.
 void MpiThread::serve_wants() {
   bool ask = false;
   std::optional<MpiEnding> ending;
   {
     const std::scoped_lock lock(shared_.mutex);
-    commands_.swap(shared_.commands);
     if (std::exchange(shared_.asked, false)) {
       ask = shared_.round.ask(shared_.status.read());
       shared_.answered.notify_all();
@@ -234,10 +239,6 @@ void MpiThread::serve_wants() {
   if (ask) {
     tell_others({.kind = Note::Kind::question, .code = 0, .status = {}});
   }
-  for (const MpiCommand& command : commands_) {
-    begin(command);
-  }
-  commands_.clear();
 }
 
 // The pieces of a message keep their order, as all messages of one tag between two ranks do.
@@ -364,6 +365,7 @@ void MpiThread::hear(int source) {
         if (!shared_.ending) {
           shared_.ending = {
               .code = static_cast<ExitCode>(incoming_.code), .ours = false, .reason = ""};
+          shared_.has_wants.store(true);
         }
         break;
     }

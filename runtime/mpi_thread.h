@@ -9,30 +9,16 @@
 #include <cstddef>
 #include <mutex>
 #include <optional>
-#include <span>
 #include <string>
-#include <vector>
 
 #include "costs/error.h"
 #include "runtime/doorbell.h"
+#include "runtime/mpi_commands.h"
 #include "runtime/operations.h"
 #include "runtime/status.h"
 #include "runtime/status_round.h"
-#include "runtime/transport.h"
 
 namespace dualpipe {
-
-// One end of a transfer, as the rank's thread hands it over.
-struct MpiCommand {
-  Ticket ticket = 0;
-  int peer = 0;
-  MessageClass message_class = MessageClass::activation;
-  bool sends = false;
-  std::span<const std::byte> outgoing;
-  std::span<std::byte> incoming;
-
-  [[nodiscard]] std::size_t size() const { return sends ? outgoing.size() : incoming.size(); }
-};
 
 // Why the job ends before its time.
 struct MpiEnding {
@@ -42,8 +28,12 @@ struct MpiEnding {
 };
 
 struct MpiShared {
-  explicit MpiShared(std::size_t piece_bytes) : piece_bytes_max(piece_bytes) {
-    commands.reserve(Operations::outstanding_max);
+  explicit MpiShared(std::size_t piece_bytes) : piece_bytes_max(piece_bytes) {}
+
+  // Has the MPI thread look at what is guarded by `mutex`, which it leaves alone otherwise.
+  void announce() {
+    has_wants.store(true);
+    bell->ring();
   }
 
   const std::size_t piece_bytes_max;
@@ -51,12 +41,13 @@ struct MpiShared {
   int ranks = 0;
   StatusPage status;
   Operations operations;
+  MpiCommands commands;
+  std::atomic<bool> has_wants{false};  // somebody wants something of what is guarded by `mutex`
   Doorbell* bell = nullptr;  // the MPI thread sleeps by it; rung by whoever wants something
   std::atomic_flag reason_printed;
 
   std::mutex mutex;                  // guards all that follows
   std::condition_variable answered;  // the others sleep on it, for `started` and `round`
-  std::vector<MpiCommand> commands;  // bounded, as Operations are
   bool asked = false;                // somebody here wants the status of all ranks
   StatusRound round{0, 1};           // the real one is there when `started` is
   bool started = false;

@@ -20,6 +20,7 @@
 #include "costs/error.h"
 #include "runtime/cpu_device.h"
 #include "runtime/device.h"
+#include "runtime/mpi_commands.h"
 #include "runtime/mpi_thread.h"
 #include "runtime/status.h"
 #include "runtime/status_round.h"
@@ -59,7 +60,7 @@ class MpiTransport final : public Transport {
     }
     const std::scoped_lock lock(shared_.mutex);
     shared_.closing = true;
-    shared_.bell->ring();
+    shared_.announce();
   }
 
   [[nodiscard]] int rank() const override { return shared_.rank; }
@@ -100,8 +101,7 @@ class MpiTransport final : public Transport {
   [[nodiscard]] Ticket post(MpiCommand command) {
     CHECK(0 <= command.peer && command.peer < shared_.ranks && command.peer != shared_.rank);
     command.ticket = shared_.operations.open();
-    const std::scoped_lock lock(shared_.mutex);
-    shared_.commands.push_back(command);
+    shared_.commands.push(command);
     shared_.bell->ring();
     return command.ticket;
   }
@@ -115,7 +115,7 @@ std::optional<std::vector<std::optional<RankStatus>>> MpiTransport::collect_stat
     Deadline deadline) {
   std::unique_lock lock(shared_.mutex);
   shared_.asked = true;
-  shared_.bell->ring();
+  shared_.announce();
   shared_.answered.wait_until(lock, deadline, [this] {
     return !shared_.asked && shared_.round.state() != StatusRound::State::asking;
   });
@@ -135,7 +135,7 @@ void MpiTransport::abort(ExitCode code, const std::string& reason) noexcept {
       shared_.ending = MpiEnding{.code = code, .ours = true, .reason = reason};
     }
     ending = *shared_.ending;
-    shared_.bell->ring();
+    shared_.announce();
   }
   // The MPI thread ends the process, or the rank that ends the job does. If neither comes to it,
   // MPI has got stuck, and this is left; mpirun ends the other ranks when it sees the code.

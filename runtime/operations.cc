@@ -1,8 +1,10 @@
 #include "runtime/operations.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <utility>
 
@@ -11,6 +13,11 @@
 #include "runtime/transport.h"
 
 namespace dualpipe {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+}  // namespace
 
 Operations::Operations() : operations_(outstanding_max) {
   free_places_.reserve(outstanding_max);
@@ -21,41 +28,31 @@ Operations::Operations() : operations_(outstanding_max) {
 }
 
 Ticket Operations::open() {
-  const std::scoped_lock lock(mutex_);
-  if (closed_) {
-    throw Error(closed_->code, closed_->reason);
-  }
+  check();
   CHECK(!free_places_.empty());
   Operation& operation = operations_[free_places_.back()];
   free_places_.pop_back();
   operation.ticket += outstanding_max;
-  operation.state = Operation::State::under_way;
+  operation.state.store(State::under_way);
   return operation.ticket;
 }
 
 void Operations::check() const {
-  const std::scoped_lock lock(mutex_);
-  if (closed_) {
+  if (is_closed_.load()) {
     throw Error(closed_->code, closed_->reason);
   }
 }
 
 bool Operations::wait(Ticket ticket, Deadline deadline) {
   Operation& operation = operations_[place(ticket)];
-  std::unique_lock lock(mutex_);
-  CHECK(operation.ticket == ticket && operation.state != Operation::State::free);
-  awaited_ = ticket;
-  const bool settled = settled_.wait_until(
-      lock, deadline, [&] { return closed_ || operation.state != Operation::State::under_way; });
-  awaited_.reset();
-  if (closed_) {
-    throw Error(closed_->code, closed_->reason);
-  }
+  CHECK(operation.ticket == ticket && operation.state.load() != State::free);
+  const bool settled = await(operation, deadline);
+  check();
   if (!settled) {
     return false;
   }
-  const bool failed = operation.state == Operation::State::failed;
-  operation.state = Operation::State::free;
+  const bool failed = operation.state.load() == State::failed;
+  operation.state.store(State::free);
   free_places_.push_back(place(ticket));
   if (failed) {
     throw OperationFailure(std::exchange(operation.failure, {}));
@@ -63,43 +60,64 @@ bool Operations::wait(Ticket ticket, Deadline deadline) {
   return true;
 }
 
-void Operations::settle(Ticket ticket, Operation::State state, const std::string& failure) {
-  Operation& operation = operations_[place(ticket)];
-  bool wake = false;
-  {
-    const std::scoped_lock lock(mutex_);
-    CHECK(operation.ticket == ticket && operation.state == Operation::State::under_way);
-    operation.state = state;
-    operation.failure = failure;
-    wake = awaited_ == ticket;
+// True once the operation is settled, or all are closed; false when the deadline passes first.
+bool Operations::await(const Operation& operation, Deadline deadline) {
+  const auto is_over = [&] {
+    return operation.state.load() != State::under_way || is_closed_.load();
+  };
+  if (is_over()) {
+    return true;
   }
+  Clock::time_point now = Clock::now();
+  for (const Clock::time_point limit = std::min(deadline, now + patience_); now < limit;
+       now = Clock::now()) {
+    if (is_over()) {
+      return true;
+    }
+  }
+  // Whoever settles the operation from here on rings; what was settled before is seen below.
+  awaited_.store(operation.ticket);
+  for (std::uint32_t rings = bell_.rings(); !is_over(); rings = bell_.rings()) {
+    now = Clock::now();
+    if (now >= deadline) {
+      awaited_.store(nothing);
+      return is_over();
+    }
+    bell_.sleep(rings, std::chrono::ceil<std::chrono::microseconds>(deadline - now));
+  }
+  awaited_.store(nothing);
+  return true;
+}
+
+void Operations::settle(Ticket ticket, State state, const std::string& failure) {
+  Operation& operation = operations_[place(ticket)];
+  CHECK(operation.ticket == ticket && operation.state.load() == State::under_way);
+  operation.failure = failure;
+  operation.state.store(state);
   // A rank that sleeps for another ticket is left asleep: each needless wake costs microseconds.
-  if (wake) {
-    settled_.notify_one();
+  if (awaited_.load() == ticket) {
+    bell_.ring();
   }
 }
 
 void Operations::finish(Ticket ticket) {
-  settle(ticket, Operation::State::done, {});
+  settle(ticket, State::done, {});
 }
 
 void Operations::fail(Ticket ticket, const std::string& reason) {
-  settle(ticket, Operation::State::failed, reason);
+  settle(ticket, State::failed, reason);
 }
 
 void Operations::close(ExitCode code, const std::string& reason) {
   {
-    const std::scoped_lock lock(mutex_);
-    if (!closed_) {
-      closed_ = Closed{.code = code, .reason = reason};
+    const std::scoped_lock lock(closing_);
+    if (closed_) {
+      return;
     }
+    closed_ = Closed{.code = code, .reason = reason};
+    is_closed_.store(true);
   }
-  settled_.notify_one();
-}
-
-std::size_t Operations::outstanding() const {
-  const std::scoped_lock lock(mutex_);
-  return outstanding_max - free_places_.size();
+  bell_.ring();
 }
 
 }  // namespace dualpipe
