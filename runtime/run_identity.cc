@@ -89,8 +89,11 @@ RunIdentity together(RunIdentity identity, const RunIdentity& other) {
   return identity;
 }
 
-void add_program(const Program& program, RunIdentity& identity) {
+void add_schedule(const Program& program, RunIdentity& identity) {
   identity.add("schedule", to_json(program.schedule()));
+}
+
+void add_communication(const Program& program, RunIdentity& identity) {
   std::vector<std::int32_t> words;
   for (const Message& message : program.messages()) {
     append(words, message);

@@ -42,9 +42,10 @@ class RunIdentity {
 // The concerns of both.
 [[nodiscard]] RunIdentity together(RunIdentity identity, const RunIdentity& other);
 
-// Concerns "schedule" (placement, directions and slots of all ranks) and "communication" (messages,
-// channels and every rank's instructions).
-void add_program(const Program& program, RunIdentity& identity);
+// The concern "schedule": placement, directions and slots of all ranks.
+void add_schedule(const Program& program, RunIdentity& identity);
+// The concern "communication": messages, channels and every rank's instructions.
+void add_communication(const Program& program, RunIdentity& identity);
 
 // Compares every rank's identity with rank 0's; all ranks call it together, before the first step.
 // Throws Error (usage), on rank 0, which says which ranks have another of what; the others learn of

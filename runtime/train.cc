@@ -74,8 +74,10 @@ class Trainer {
 
   TrainReport run() {
     identity_ = options_.identity;
-    add_program(program_, identity_);
-    require_same_identity(waits_, together(identity_, options_.build));
+    add_schedule(program_, identity_);
+    RunIdentity shared = together(identity_, options_.build);
+    add_communication(program_, shared);
+    require_same_identity(waits_, shared);
     resume();
     clock_.begin = measure_clock_offset(waits_);
     for (int step = report_.first_step; step < options_.steps; ++step) {

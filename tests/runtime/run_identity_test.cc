@@ -30,7 +30,8 @@ Program program_of(const char* family, int microbatches, const TransportSemantic
 
 RunIdentity identity_of(const Program& program) {
   RunIdentity identity;
-  add_program(program, identity);
+  add_schedule(program, identity);
+  add_communication(program, identity);
   return identity;
 }
 
