@@ -24,6 +24,7 @@
 #include "runtime/rank_plan.h"
 #include "runtime/stage.h"
 #include "runtime/status.h"
+#include "runtime/status_words.h"
 #include "runtime/step_marks.h"
 #include "runtime/transport.h"
 #include "runtime/watchdog.h"
@@ -279,8 +280,9 @@ void Executor::State::run_slot(std::int32_t index) {
   try {
     call_stages(slot, plan_.slots[at(index)]);
   } catch (const std::exception& error) {
-    throw Error(ExitCode::callback, fmt::format("rank {}, step {}: {} failed: {}", rank_, step_,
-                                                to_string(slot), error.what()));
+    throw Error(ExitCode::callback,
+                fmt::format("rank {}, step {}: {} failed: {}{}", rank_, step_, to_string(slot),
+                            error.what(), past_line(program_, transport_.status().read(), rank_)));
   }
   device_.mark(marks_.slot_end(at(index)));
 }

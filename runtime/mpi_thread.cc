@@ -1,16 +1,13 @@
 #include "runtime/mpi_thread.h"
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -18,14 +15,18 @@
 #include <fmt/core.h>
 #include <linux/prctl.h>
 #include <mpi.h>
-#include <sched.h>
+#include <signal.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
 #include "costs/check.h"
 #include "costs/error.h"
-#include "runtime/doorbell.h"
+#include "runtime/host_seat.h"
+#include "runtime/last_resort.h"
 #include "runtime/mpi_commands.h"
+#include "runtime/mpi_error.h"
+#include "runtime/mpi_host.h"
+#include "runtime/mpi_transport.h"
 #include "runtime/operations.h"
 #include "runtime/pacing.h"
 #include "runtime/status.h"
@@ -38,25 +39,12 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::chrono::microseconds patience{50};       // about what being woken takes
-constexpr MPI_Aint bell_bytes = 64;                     // a cache line each
 constexpr std::chrono::milliseconds telling_limit{20};  // to get word of an ending out
 constexpr std::chrono::seconds ending_limit{3};         // for the launcher to end this process
 constexpr std::chrono::minutes closing_limit{5};        // for the last rank to come to its end
 
-std::string describe(std::string_view what, int error) {
-  std::array<char, MPI_MAX_ERROR_STRING> text{};
-  int length = 0;
-  MPI_Error_string(error, text.data(), &length);
-  return fmt::format("{}: {}", what, text.data());
-}
-
-void require(std::string_view what, int error) {
-  if (error != MPI_SUCCESS) {
-    throw Error(ExitCode::transport, describe(what, error));
-  }
-}
-
 [[noreturn]] void kill_job(ExitCode code) {
+  const LastResort timer(ending_limit, code, "MPI_Abort got stuck");
   MPI_Abort(MPI_COMM_WORLD, static_cast<int>(code));
   ::_exit(static_cast<int>(code));
 }
@@ -68,6 +56,21 @@ struct Note {
   RankStatus status;      // of an answer
 };
 
+// Throws Error (transport) when what has come is no note.
+void require_whole(const MPI_Status& status, const Note& note) {
+  int bytes = 0;
+  MPI_Get_count(&status, MPI_BYTE, &bytes);
+  const bool is_whole = bytes == static_cast<int>(sizeof(note));
+  const bool is_known = note.kind == Note::Kind::question || note.kind == Note::Kind::answer ||
+                        (note.kind == Note::Kind::ending && 0 < note.code && note.code < 256);
+  if (!is_whole || !is_known) {
+    throw Error(ExitCode::transport,
+                fmt::format("rank {} sent a control message of {} bytes that is none; expected one "
+                            "of {} bytes: do all ranks run the same program?",
+                            status.MPI_SOURCE, bytes, sizeof(note)));
+  }
+}
+
 class MpiThread {
  public:
   explicit MpiThread(MpiShared& shared) : shared_(shared) {}
@@ -78,8 +81,6 @@ class MpiThread {
 
  private:
   [[noreturn]] void end_job(const MpiEnding& ending);
-  [[nodiscard]] bool cores_to_spare(MPI_Comm host) const;
-  void hang_bells(MPI_Comm host);
   void ring(int rank);
   void serve_wants();
   void begin(const MpiCommand& command);
@@ -110,8 +111,7 @@ class MpiThread {
   MPI_Comm data_ = MPI_COMM_NULL;
   MPI_Comm control_ = MPI_COMM_NULL;
   Pacing pacing_;
-  MPI_Win bells_window_ = MPI_WIN_NULL;
-  std::vector<Doorbell*> bells_;  // [rank]; none for ranks of other hosts
+  MpiHost host_;
   std::uint32_t rings_seen_ = 0;
   bool closing_ = false;
   // requests_[0] receives the next note; requests_[k] stands for pieces_[k].
@@ -126,7 +126,8 @@ class MpiThread {
 
 void MpiThread::start() {
   int provided = MPI_THREAD_SINGLE;
-  require("MPI_Init_thread", MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided));
+  require_mpi("MPI_Init_thread",
+              MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided));
   if (provided < MPI_THREAD_SERIALIZED) {
     MPI_Finalize();
     throw Error(ExitCode::transport,
@@ -136,20 +137,22 @@ void MpiThread::start() {
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);  // its duplicates inherit it
   MPI_Comm_rank(MPI_COMM_WORLD, &shared_.rank);
   MPI_Comm_size(MPI_COMM_WORLD, &shared_.ranks);
-  require("MPI_Comm_dup", MPI_Comm_dup(MPI_COMM_WORLD, &data_));
-  require("MPI_Comm_dup", MPI_Comm_dup(MPI_COMM_WORLD, &control_));
-  MPI_Comm host = MPI_COMM_NULL;
-  require("MPI_Comm_split_type",
-          MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
-  const bool spare = cores_to_spare(host);
+  require_mpi("MPI_Comm_dup", MPI_Comm_dup(MPI_COMM_WORLD, &data_));
+  require_mpi("MPI_Comm_dup", MPI_Comm_dup(MPI_COMM_WORLD, &control_));
+  host_.open();
+  shared_.seats = host_.seats();
+  shared_.seat = shared_.seats[static_cast<std::size_t>(shared_.rank)];
+  const bool spare = host_.has_cores_to_spare();
   pacing_ = Pacing(spare);
   shared_.operations.set_patience(spare ? patience : std::chrono::microseconds(0));
-  hang_bells(host);
-  require("MPI_Comm_free", MPI_Comm_free(&host));
+  // A rank that is stopped or stuck must not outlive the launcher that would have ended it.
+  if (started_by_mpi_launcher()) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  }
   // The kernel makes sleeps up to 50 us longer unless asked not to: as long as ours are.
   ::prctl(PR_SET_TIMERSLACK, 1000UL);
   listen();
-  require("MPI_Barrier", MPI_Barrier(control_));
+  require_mpi("MPI_Barrier", MPI_Barrier(control_));
 
   const std::scoped_lock lock(shared_.mutex);
   shared_.round = StatusRound(shared_.rank, shared_.ranks);
@@ -157,58 +160,17 @@ void MpiThread::start() {
   shared_.answered.notify_all();
 }
 
-// Whether every rank of this host can have a core for its own thread and one for this.
-bool MpiThread::cores_to_spare(MPI_Comm host) const {
-  int ranks_here = 0;
-  MPI_Comm_size(host, &ranks_here);
-
-  // Launchers bind ranks to cores of their own, containers all ranks to the same few: count the
-  // cores of all ranks together.
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  CHECK(::sched_getaffinity(0, sizeof(cores), &cores) == 0);
-  const int own = CPU_COUNT(&cores);
-  require("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, &cores, static_cast<int>(sizeof(cores)),
-                                         MPI_BYTE, MPI_BOR, host));
-  return own >= 2 && CPU_COUNT(&cores) >= 2 * ranks_here;
-}
-
-// One bell per rank of this host, in memory that all of them share.
-void MpiThread::hang_bells(MPI_Comm host) {
-  int ranks_here = 0;
-  MPI_Comm_size(host, &ranks_here);
-  void* own = nullptr;
-  require("MPI_Win_allocate_shared",
-          MPI_Win_allocate_shared(bell_bytes, 1, MPI_INFO_NULL, host, static_cast<void*>(&own),
-                                  &bells_window_));
-  shared_.bell = std::construct_at(static_cast<Doorbell*>(own));
-
-  std::vector<int> ranks(static_cast<std::size_t>(ranks_here));
-  require("MPI_Allgather",
-          MPI_Allgather(&shared_.rank, 1, MPI_INT, ranks.data(), 1, MPI_INT, host));
-  bells_.assign(static_cast<std::size_t>(shared_.ranks), nullptr);
-  for (int k = 0; k < ranks_here; ++k) {
-    MPI_Aint size = 0;
-    int unit = 0;
-    void* bell = nullptr;
-    require("MPI_Win_shared_query",
-            MPI_Win_shared_query(bells_window_, k, &size, &unit, static_cast<void*>(&bell)));
-    const int rank = ranks[static_cast<std::size_t>(k)];
-    bells_[static_cast<std::size_t>(rank)] = static_cast<Doorbell*>(bell);
-  }
-}
-
 // Tells a rank of this host that there is something for it to find in MPI.
 void MpiThread::ring(int rank) {
-  if (Doorbell* const bell = bells_[static_cast<std::size_t>(rank)]) {
-    bell->ring();
+  if (HostSeat* const seat = host_.seats()[static_cast<std::size_t>(rank)]) {
+    seat->bell.ring();
   }
 }
 
 // Everything there is to do once. False: the rank is at its end. The bell is looked at first: what
 // it was rung for is found below, and what comes later is seen before sleeping.
 bool MpiThread::turn() {
-  const std::uint32_t rings = shared_.bell->rings();
+  const std::uint32_t rings = shared_.seat->bell.rings();
   const bool rung = std::exchange(rings_seen_, rings) != rings;
   if (shared_.has_wants.exchange(false)) {
     serve_wants();
@@ -227,7 +189,7 @@ void MpiThread::serve_wants() {
   {
     const std::scoped_lock lock(shared_.mutex);
     if (std::exchange(shared_.asked, false)) {
-      ask = shared_.round.ask(shared_.status.read());
+      ask = shared_.round.ask(shared_.seat->status.read());
       shared_.answered.notify_all();
     }
     closing_ = std::exchange(shared_.closing, false) || closing_;
@@ -252,11 +214,11 @@ void MpiThread::begin(const MpiCommand& command) {
     const int count = static_cast<int>(bytes);
     MPI_Request request = MPI_REQUEST_NULL;
     if (command.sends) {
-      require("MPI_Isend", MPI_Isend(command.outgoing.data() + offset, count, MPI_BYTE,
-                                     command.peer, tag, data_, &request));
+      require_mpi("MPI_Isend", MPI_Isend(command.outgoing.data() + offset, count, MPI_BYTE,
+                                         command.peer, tag, data_, &request));
     } else {
-      require("MPI_Irecv", MPI_Irecv(command.incoming.data() + offset, count, MPI_BYTE,
-                                     command.peer, tag, data_, &request));
+      require_mpi("MPI_Irecv", MPI_Irecv(command.incoming.data() + offset, count, MPI_BYTE,
+                                         command.peer, tag, data_, &request));
     }
     requests_.push_back(request);
     pieces_.push_back({.command = command, .offset = offset, .bytes = bytes});
@@ -274,7 +236,7 @@ bool MpiThread::test() {
   const int error = MPI_Testsome(static_cast<int>(requests_.size()), requests_.data(), &done_count,
                                  done_.data(), done_statuses_.data());
   if (error != MPI_ERR_IN_STATUS) {
-    require("MPI_Testsome", error);
+    require_mpi("MPI_Testsome", error);
   }
   for (std::size_t k = 0; k < static_cast<std::size_t>(done_count); ++k) {
     MPI_Status& status = done_statuses_[k];
@@ -283,7 +245,8 @@ bool MpiThread::test() {
     }
     const std::size_t position = static_cast<std::size_t>(done_[k]);
     if (position == 0) {
-      require("MPI_Irecv", status.MPI_ERROR);
+      require_mpi("MPI_Irecv", status.MPI_ERROR);
+      require_whole(status, incoming_);
       hear(status.MPI_SOURCE);
       listen();
     } else {
@@ -309,7 +272,7 @@ void MpiThread::complete(std::size_t position, const MPI_Status& status) {
     fail(command, fmt::format("rank {} sent more than the {} bytes that rank {} expected",
                               command.peer, command.size(), shared_.rank));
   } else if (status.MPI_ERROR != MPI_SUCCESS) {
-    fail(command, describe("MPI", status.MPI_ERROR));
+    fail(command, mpi_error_words("MPI", status.MPI_ERROR));
   } else if (!command.sends && static_cast<std::size_t>(received) != piece.bytes) {
     fail(command, fmt::format("rank {} sent {} bytes where rank {} expected {}", command.peer,
                               piece.offset + static_cast<std::size_t>(received), shared_.rank,
@@ -359,6 +322,7 @@ void MpiThread::hear(int source) {
         answer = shared_.round.hear_question(source);
         break;
       case Note::Kind::answer:
+        incoming_.status.answers = true;
         shared_.round.hear_answer(source, incoming_.status);
         break;
       case Note::Kind::ending:
@@ -372,19 +336,19 @@ void MpiThread::hear(int source) {
     shared_.answered.notify_all();
   }
   if (answer) {
-    tell(source, {.kind = Note::Kind::answer, .code = 0, .status = shared_.status.read()});
+    tell(source, {.kind = Note::Kind::answer, .code = 0, .status = shared_.seat->status.read()});
   }
 }
 
 void MpiThread::listen() {
-  require("MPI_Irecv", MPI_Irecv(&incoming_, static_cast<int>(sizeof(incoming_)), MPI_BYTE,
-                                 MPI_ANY_SOURCE, 0, control_, requests_.data()));
+  require_mpi("MPI_Irecv", MPI_Irecv(&incoming_, static_cast<int>(sizeof(incoming_)), MPI_BYTE,
+                                     MPI_ANY_SOURCE, 0, control_, requests_.data()));
 }
 
 void MpiThread::tell(int rank, const Note& note) {
   OutgoingNote& outgoing = outgoing_.emplace_back(OutgoingNote{.note = note});
-  require("MPI_Isend", MPI_Isend(&outgoing.note, static_cast<int>(sizeof(note)), MPI_BYTE, rank, 0,
-                                 control_, &outgoing.request));
+  require_mpi("MPI_Isend", MPI_Isend(&outgoing.note, static_cast<int>(sizeof(note)), MPI_BYTE, rank,
+                                     0, control_, &outgoing.request));
   ring(rank);
 }
 
@@ -399,7 +363,7 @@ void MpiThread::tell_others(const Note& note) {
 void MpiThread::push_notes() {
   while (!outgoing_.empty()) {
     int sent = 0;
-    require("MPI_Test", MPI_Test(&outgoing_.front().request, &sent, MPI_STATUS_IGNORE));
+    require_mpi("MPI_Test", MPI_Test(&outgoing_.front().request, &sent, MPI_STATUS_IGNORE));
     if (sent == 0) {
       return;
     }
@@ -412,7 +376,7 @@ void MpiThread::pause(bool worked) {
   bool remote = !outgoing_.empty();
   for (std::size_t k = 1; k < pieces_.size(); ++k) {
     bytes = std::max(bytes, pieces_[k].bytes);
-    remote = remote || bells_[static_cast<std::size_t>(pieces_[k].command.peer)] == nullptr;
+    remote = remote || host_.seats()[static_cast<std::size_t>(pieces_[k].command.peer)] == nullptr;
   }
   const Clock::time_point now = Clock::now();
   if (worked) {
@@ -421,7 +385,7 @@ void MpiThread::pause(bool worked) {
   }
   const std::chrono::microseconds time = pacing_.pause(now, remote);
   if (time > std::chrono::microseconds(0)) {
-    shared_.bell->sleep(rings_seen_, time);
+    shared_.seat->bell.sleep(rings_seen_, time);
   } else if (pacing_.yields()) {
     std::this_thread::yield();
   }
@@ -448,22 +412,22 @@ void MpiThread::end_job(const MpiEnding& ending) {
 // Answers other ranks' questions until all of them have come to their end.
 void MpiThread::close() {
   MPI_Request everyone = MPI_REQUEST_NULL;
-  require("MPI_Ibarrier", MPI_Ibarrier(control_, &everyone));
+  require_mpi("MPI_Ibarrier", MPI_Ibarrier(control_, &everyone));
   const Clock::time_point limit = Clock::now() + closing_limit;
   for (int closed = 0; closed == 0 || !outgoing_.empty();) {
     static_cast<void>(turn());
-    require("MPI_Test", MPI_Test(&everyone, &closed, MPI_STATUS_IGNORE));
+    require_mpi("MPI_Test", MPI_Test(&everyone, &closed, MPI_STATUS_IGNORE));
     if (Clock::now() > limit) {
       throw Error(ExitCode::timeout,
                   fmt::format("other ranks did not end within {} minutes", closing_limit.count()));
     }
   }
-  require("MPI_Cancel", MPI_Cancel(requests_.data()));
-  require("MPI_Wait", MPI_Wait(requests_.data(), MPI_STATUS_IGNORE));
-  require("MPI_Win_free", MPI_Win_free(&bells_window_));
-  require("MPI_Comm_free", MPI_Comm_free(&control_));
-  require("MPI_Comm_free", MPI_Comm_free(&data_));
-  require("MPI_Finalize", MPI_Finalize());
+  require_mpi("MPI_Cancel", MPI_Cancel(requests_.data()));
+  require_mpi("MPI_Wait", MPI_Wait(requests_.data(), MPI_STATUS_IGNORE));
+  host_.close();
+  require_mpi("MPI_Comm_free", MPI_Comm_free(&control_));
+  require_mpi("MPI_Comm_free", MPI_Comm_free(&data_));
+  require_mpi("MPI_Finalize", MPI_Finalize());
 }
 
 }  // namespace

@@ -10,12 +10,12 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "costs/error.h"
-#include "runtime/doorbell.h"
+#include "runtime/host_seat.h"
 #include "runtime/mpi_commands.h"
 #include "runtime/operations.h"
-#include "runtime/status.h"
 #include "runtime/status_round.h"
 
 namespace dualpipe {
@@ -33,17 +33,17 @@ struct MpiShared {
   // Has the MPI thread look at what is guarded by `mutex`, which it leaves alone otherwise.
   void announce() {
     has_wants.store(true);
-    bell->ring();
+    seat->bell.ring();
   }
 
   const std::size_t piece_bytes_max;
-  int rank = -1;  // this, ranks and bell are set before `started`
+  int rank = -1;  // this and the next three are set before `started`
   int ranks = 0;
-  StatusPage status;
+  HostSeat* seat = nullptr;      // this rank's; rung by whoever wants something of the MPI thread
+  std::vector<HostSeat*> seats;  // [rank]; nullptr: on another host
   Operations operations;
   MpiCommands commands;
   std::atomic<bool> has_wants{false};  // somebody wants something of what is guarded by `mutex`
-  Doorbell* bell = nullptr;  // the MPI thread sleeps by it; rung by whoever wants something
   std::atomic_flag reason_printed;
 
   std::mutex mutex;                  // guards all that follows

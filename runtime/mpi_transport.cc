@@ -20,6 +20,8 @@
 #include "costs/error.h"
 #include "runtime/cpu_device.h"
 #include "runtime/device.h"
+#include "runtime/host_seat.h"
+#include "runtime/last_resort.h"
 #include "runtime/mpi_commands.h"
 #include "runtime/mpi_thread.h"
 #include "runtime/status.h"
@@ -31,6 +33,21 @@ namespace {
 
 constexpr std::chrono::minutes start_limit{5};  // for the last rank to come
 constexpr std::chrono::seconds abort_limit{1};  // for the MPI thread to end the job
+constexpr std::chrono::seconds abort_grace{2};  // for this thread to end the process instead
+constexpr int page_attempts = 20;               // to read a page that is being written, 1 ms apart
+
+// What a rank of this host was doing that does not say so itself: its process may be stopped or
+// dead, perhaps in the middle of writing its page.
+std::optional<RankStatus> page_of_silent(const HostSeat& seat) {
+  for (int attempt = 0; attempt < page_attempts; ++attempt) {
+    if (std::optional<RankStatus> status = seat.status.try_read()) {
+      status->answers = false;
+      return status;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return std::nullopt;
+}
 
 class MpiTransport final : public Transport {
  public:
@@ -91,7 +108,7 @@ class MpiTransport final : public Transport {
   void end_group() override {}
   void check() override { shared_.operations.check(); }
 
-  [[nodiscard]] StatusPage& status() override { return shared_.status; }
+  [[nodiscard]] StatusPage& status() override { return shared_.seat->status; }
   [[nodiscard]] std::optional<std::vector<std::optional<RankStatus>>> collect_status(
       Deadline deadline) override;
 
@@ -102,7 +119,7 @@ class MpiTransport final : public Transport {
     CHECK(0 <= command.peer && command.peer < shared_.ranks && command.peer != shared_.rank);
     command.ticket = shared_.operations.open();
     shared_.commands.push(command);
-    shared_.bell->ring();
+    shared_.seat->bell.ring();
     return command.ticket;
   }
 
@@ -123,11 +140,17 @@ std::optional<std::vector<std::optional<RankStatus>>> MpiTransport::collect_stat
     return std::nullopt;
   }
   std::vector<std::optional<RankStatus>> statuses = shared_.round.statuses();
-  statuses[static_cast<std::size_t>(shared_.rank)] = shared_.status.read();
+  statuses[static_cast<std::size_t>(shared_.rank)] = shared_.seat->status.read();
+  for (std::size_t rank = 0; rank < statuses.size(); ++rank) {
+    if (!statuses[rank] && shared_.seats[rank] != nullptr) {
+      statuses[rank] = page_of_silent(*shared_.seats[rank]);
+    }
+  }
   return statuses;
 }
 
 void MpiTransport::abort(ExitCode code, const std::string& reason) noexcept {
+  const LastResort timer(abort_limit + abort_grace, code, "ending the job got stuck");
   MpiEnding ending;
   {
     const std::scoped_lock lock(shared_.mutex);

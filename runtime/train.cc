@@ -17,6 +17,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "costs/check.h"
 #include "costs/cost_model.h"
@@ -25,12 +26,14 @@
 #include "runtime/clock.h"
 #include "runtime/collectives.h"
 #include "runtime/executor.h"
+#include "runtime/exit_guard.h"
 #include "runtime/plain_run.h"
 #include "runtime/rank_plan.h"
 #include "runtime/run_identity.h"
 #include "runtime/run_record.h"
 #include "runtime/stage.h"
 #include "runtime/status.h"
+#include "runtime/status_words.h"
 #include "runtime/transport.h"
 #include "runtime/watchdog.h"
 #include "scheduler/op.h"
@@ -332,10 +335,25 @@ class Trainer {
   TrainReport report_;
 };
 
+// Ends the job, and the process, because the trainer's code has called exit().
+[[noreturn]] void end_at_exit(const Program& program, Transport& transport, int status) {
+  const int rank = transport.rank();
+  const RankStatus now = transport.status().read();
+  const std::string reason =
+      fmt::format("rank {}, step {}: the process called exit({}) while the rank {}{}", rank,
+                  now.step, status, describe(program, now, rank), past_line(program, now, rank));
+  transport.abort(ExitCode::callback, reason);
+  const std::string line = reason + "\n";
+  // Where the abort has ended the threads alone. Nothing can be done where stderr is closed.
+  static_cast<void>(::write(STDERR_FILENO, line.data(), line.size()) == 0);
+  ::_exit(static_cast<int>(ExitCode::callback));
+}
+
 }  // namespace
 
 TrainReport train(const Program& program, Transport& transport, const StageFactory& make_stage,
                   const TrainOptions& options) {
+  const ExitGuard guard([&](int status) { end_at_exit(program, transport, status); });
   std::optional<Trainer> trainer;  // Outside, for its buffers to outlive the abort.
   try {
     return trainer.emplace(program, transport, make_stage, options).run();
@@ -345,6 +363,13 @@ TrainReport train(const Program& program, Transport& transport, const StageFacto
   } catch (const std::exception& error) {
     transport.abort(ExitCode::internal_error, error.what());
     throw;
+  } catch (...) {
+    const RankStatus now = transport.status().read();
+    const std::string reason = fmt::format(
+        "rank {}, step {}: something that is no std::exception was thrown while the rank {}",
+        transport.rank(), now.step, describe(program, now, transport.rank()));
+    transport.abort(ExitCode::callback, reason);
+    throw Error(ExitCode::callback, reason);
   }
 }
 

@@ -53,8 +53,10 @@ struct TrainReport {
 
 // One rank's whole run; every rank calls it with equal arguments. A step whose gradients are not
 // complete on every rank leaves the parameters as they were. Throws what Executor::run throws;
-// Error (usage) when the ranks, or the run and its checkpoint, are not of the same identity; Error
-// (input_output) when a checkpoint cannot be written or read.
+// Error (callback) for anything else that a stage throws; Error (usage) when the ranks, or the run
+// and its checkpoint, are not of the same identity; Error (input_output) when a checkpoint cannot
+// be written or read. A stage that calls exit() ends the job and this process with the code of a
+// failed callback.
 [[nodiscard]] TrainReport train(const Program& program, Transport& transport,
                                 const StageFactory& make_stage, const TrainOptions& options);
 

@@ -16,7 +16,9 @@
 #include "costs/check.h"
 #include "costs/error.h"
 #include "runtime/device.h"
+#include "runtime/last_resort.h"
 #include "runtime/status.h"
+#include "runtime/status_words.h"
 #include "runtime/transport.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/program.h"
@@ -31,23 +33,13 @@ using Statuses = std::span<const std::optional<RankStatus>>;
 constexpr std::size_t ranks_listed_max = 16;
 constexpr std::chrono::seconds answer_limit{2};   // for a rank to say what it is doing
 constexpr std::chrono::seconds report_limit{10};  // for the reporting rank to end the job
+constexpr std::chrono::seconds grace{3};          // for all else that reporting takes
 constexpr std::chrono::milliseconds slice{20};    // between two looks at whether the job goes on
-
-// The other rank that holds `stage`, or -1.
-int other_holder(const Placement& placement, int stage, int rank) {
-  for (const std::vector<int>& rank_of_stage : placement.rank_of_stage) {
-    const int holder = rank_of_stage[static_cast<std::size_t>(stage)];
-    if (holder != rank) {
-      return holder;
-    }
-  }
-  return -1;
-}
 
 // The rank that `rank` waits for, or -1.
 int awaited_rank(const Program& program, Statuses statuses, int rank) {
   const std::optional<RankStatus>& status = statuses[static_cast<std::size_t>(rank)];
-  if (!status) {
+  if (!status || !status->answers || !fits(program, *status, rank)) {
     return -1;
   }
   switch (status->activity) {
@@ -56,7 +48,7 @@ int awaited_rank(const Program& program, Statuses statuses, int rank) {
     case Activity::awaiting_send:
       return program.channel_of(program.message(status->index)).destination;
     case Activity::reducing_replicas:
-      return other_holder(program.pipeline().placement, status->index, rank);
+      return other_holder(program, status->index, rank);
     case Activity::synchronizing:
       return status->index == rank ? -1 : status->index;
     case Activity::starting:
@@ -68,44 +60,18 @@ int awaited_rank(const Program& program, Statuses statuses, int rank) {
   return -1;
 }
 
-std::string describe(const Program& program, std::int32_t index) {
-  const Message& message = program.message(index);
-  return fmt::format("{} #{} (stage {}, microbatch {})", to_string(program.channel_of(message)),
-                     message.sequence, message.value.stage, message.value.microbatch);
-}
-
-std::string describe(const Program& program, const RankStatus& status, int rank) {
-  switch (status.activity) {
-    case Activity::starting:
-      return "has not begun its first step";
-    case Activity::running:
-      return "is inside " + to_string(program.slots(rank)[static_cast<std::size_t>(status.index)]);
-    case Activity::awaiting_receive:
-      return "waits to receive " + describe(program, status.index);
-    case Activity::awaiting_send:
-      return "waits to send " + describe(program, status.index);
-    case Activity::reducing_replicas:
-      return fmt::format("waits to add the gradient of stage {} with rank {}", status.index,
-                         other_holder(program.pipeline().placement, status.index, rank));
-    case Activity::synchronizing:
-      return status.index == rank ? "is busy between two steps"
-                                  : fmt::format("waits to synchronize with rank {}", status.index);
-    case Activity::optimizing:
-      return fmt::format("is inside the optimizer of stage {}", status.index);
-    case Activity::finished:
-      return "has finished";
-  }
-  return "";
-}
-
 std::string line_of(const Program& program, Statuses statuses, int rank) {
   const std::optional<RankStatus>& status = statuses[static_cast<std::size_t>(rank)];
   if (!status) {
     return fmt::format("rank {} does not answer\n", rank);
   }
+  if (!fits(program, *status, rank)) {
+    return fmt::format("rank {} says that it is somewhere where this program has nothing\n", rank);
+  }
   const double seconds = static_cast<double>(status->now_ns - status->since_ns) * 1e-9;
-  return fmt::format("rank {} {} for {:.1f} s (step {})\n", rank, describe(program, *status, rank),
-                     seconds, status->step);
+  return fmt::format("rank {} {}{} for {:.1f} s (step {})\n", rank,
+                     status->answers ? "" : "does not answer; by its status page it ",
+                     describe(program, *status, rank), seconds, status->step);
 }
 
 // Where the waits lead from one rank: each waits for the next, the last for nobody - or for one
@@ -160,20 +126,27 @@ std::string who_waits_for_whom(const Program& program, Statuses statuses, int re
   CHECK(0 <= reporter && reporter < program.pipeline().ranks());
   const Way way = telling_way(program, statuses, reporter);
   std::string report;
-  std::size_t omitted = 0;
+  std::vector<int> listed;
   for (int rank = 0; std::cmp_less(rank, statuses.size()); ++rank) {
+    const std::optional<RankStatus>& status = statuses[static_cast<std::size_t>(rank)];
     const bool telling = std::find(way.ranks.begin(), way.ranks.end(), rank) != way.ranks.end() ||
-                         !statuses[static_cast<std::size_t>(rank)];
+                         !status || !status->answers;
     if (telling || rank == reporter || statuses.size() <= ranks_listed_max) {
       report += line_of(program, statuses, rank);
-    } else {
-      ++omitted;
+      listed.push_back(rank);
     }
   }
-  if (omitted > 0) {
-    report += fmt::format("({} other ranks are not part of this)\n", omitted);
+  if (listed.size() < statuses.size()) {
+    report +=
+        fmt::format("({} other ranks are not part of this)\n", statuses.size() - listed.size());
   }
-  return report + verdict(way);
+  report += verdict(way);
+  for (const int rank : listed) {
+    if (const std::optional<RankStatus>& status = statuses[static_cast<std::size_t>(rank)]) {
+      report += past_line(program, *status, rank);
+    }
+  }
+  return report;
 }
 
 BoundedWait::BoundedWait(const Program& program, Transport& transport,
@@ -187,9 +160,10 @@ bool BoundedWait::is_done(Ticket ticket, Deadline deadline) const {
     return transport_.wait(ticket, deadline);
   } catch (const OperationFailure& failure) {
     const int rank = transport_.rank();
+    const RankStatus status = transport_.status().read();
     throw Error(ExitCode::transport,
-                fmt::format("rank {}, which {}: {}", rank,
-                            describe(program_, transport_.status().read(), rank), failure.what()));
+                fmt::format("rank {}, which {}: {}{}", rank, describe(program_, status, rank),
+                            failure.what(), past_line(program_, status, rank)));
   }
 }
 
@@ -217,6 +191,10 @@ void BoundedWait::wait_for_mark(std::size_t mark) const {
 }
 
 void BoundedWait::report_late(const std::function<bool(Deadline)>& wait_until) const {
+  const LastResort timer(answer_limit + report_limit + grace, ExitCode::timeout,
+                         fmt::format("rank {} has waited too long and got stuck while it reported "
+                                     "that",
+                                     transport_.rank()));
   const std::string late = fmt::format("rank {} has waited longer than {:g} s", transport_.rank(),
                                        std::chrono::duration<double>(op_timeout_).count());
   const std::optional<std::vector<std::optional<RankStatus>>> statuses =

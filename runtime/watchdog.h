@@ -20,6 +20,8 @@ namespace dualpipe {
 //   rank 0 waits to receive gradient 1->0 #2 (stage 1, microbatch 2) for 5.0 s
 //   rank 1 is inside 1B2 for 312.0 s
 //   no cycle; suspect rank 1
+//   rank 0 before: 0F5 1.204 ms, receive gradient 1->0 #1 0.350 ms, 0B1 2.411 ms
+//   rank 1 before: 1F2 1.198 ms
 // Beyond 16 ranks only those are listed that are on the way from the reporter or in a cycle.
 // `statuses` has one entry per rank; nothing where the rank did not answer. No newline at the end.
 [[nodiscard]] std::string who_waits_for_whom(const Program& program,
@@ -37,8 +39,9 @@ class BoundedWait {
   // Waits until the ticket is done. When the deadline passes: collects every rank's status, aborts
   // the job with the report of who waits for whom, and throws Error (timeout) with it; when another
   // rank is reporting already, waits for its abort and throws what that says. The report is as good
-  // as the status pages: publish what is waited for before waiting. Throws Error (transport) when
-  // the operation has failed, saying which it was.
+  // as the status pages: publish what is waited for before waiting. Should reporting itself get
+  // stuck, the process ends with the code of a timeout 15 s after the deadline. Throws Error
+  // (transport) when the operation has failed, saying which it was.
   void wait(Ticket ticket) const;
   // The same for a mark in the queue of the transport's device.
   void wait_for_mark(std::size_t mark) const;

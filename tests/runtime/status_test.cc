@@ -1,7 +1,9 @@
 #include "runtime/status.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <thread>
 
@@ -36,6 +38,22 @@ TEST(StatusPage, SaysWhatWasPublishedLast) {
   EXPECT_GE(status.since_ns, before);
 }
 
+TEST(StatusPage, RemembersWhatWasPublishedBeforeTheLatestFirst) {
+  StatusPage page;
+  EXPECT_EQ(page.read().past_count, 0);
+  for (std::int32_t k = 1; k <= 100; ++k) {
+    page.publish(7, Activity::running, k);
+    const RankStatus status = page.read();
+    ASSERT_EQ(status.index, k);
+    ASSERT_EQ(status.past_count, std::min<std::int32_t>(k, RankStatus::past_max));
+    for (std::int32_t before = 1; before <= status.past_count; ++before) {
+      const PastActivity& past = status.past[static_cast<std::size_t>(before) - 1];
+      ASSERT_EQ(past.index, k - before);  // 0, starting, is the first
+      ASSERT_LE(past.since_ns, status.since_ns);
+    }
+  }
+}
+
 // The writer keeps step and index equal, and the activity in step with them; a reader never sees
 // parts of two of its states.
 TEST(StatusPage, IsReadWholeWhileItIsWritten) {
@@ -57,6 +75,9 @@ TEST(StatusPage, IsReadWholeWhileItIsWritten) {
     ASSERT_EQ(status.step, status.index);
     ASSERT_EQ(status.activity,
               status.step % 2 == 0 ? Activity::running : Activity::awaiting_receive);
+    for (std::int32_t k = 0; k < status.past_count; ++k) {
+      ASSERT_EQ(status.past[static_cast<std::size_t>(k)].step, status.step - 1 - k);
+    }
     ASSERT_GE(status.step, last);
     last = status.step;
   }

@@ -125,6 +125,36 @@ TEST(WhoWaitsForWhom, ACycleElsewhereExplainsMoreThanARankThatRuns) {
   EXPECT_THAT(scene.report(0), HasSubstr("\ncycle: rank 2 -> rank 3 -> rank 2"));
 }
 
+TEST(WhoWaitsForWhom, OfASilentRankItsPageIsToldAndItIsTheSuspect) {
+  Scene scene(program_of("1f1b", 4, 8));
+  scene.receives(3, {ValueKind::activation, 2, 5});
+  scene.receives(2, {ValueKind::activation, 1, 5});
+  scene.statuses[2]->answers = false;
+  EXPECT_THAT(scene.report(3),
+              AllOf(HasSubstr("rank 2 does not answer; by its status page it waits to receive "
+                              "activation 1->2 #5"),
+                    HasSubstr("no cycle; suspect rank 2")));
+}
+
+TEST(WhoWaitsForWhom, WhatDoesNotFitTheProgramIsNotFollowed) {
+  Scene scene(program_of("1f1b", 2, 4));
+  scene.does(1, Activity::awaiting_send, 1'000'000);
+  scene.receives(0, {ValueKind::input_gradient, 1, 2});
+  EXPECT_THAT(scene.report(0),
+              AllOf(HasSubstr("rank 1 says that it is somewhere where this program has nothing\n"),
+                    HasSubstr("no cycle; suspect rank 1")));
+}
+
+TEST(WhoWaitsForWhom, TellsLastWhatTheListedRanksDidBefore) {
+  Scene scene(program_of("1f1b", 2, 4));
+  scene.runs(1, "1F0");
+  scene.receives(0, {ValueKind::input_gradient, 1, 0});
+  scene.statuses[0]->past_count = 1;
+  scene.statuses[0]->past[0] = {.since_ns = 0, .activity = Activity::running, .index = 1};
+  EXPECT_THAT(scene.report(0),
+              HasSubstr("\nno cycle; suspect rank 1\nrank 0 before: 0F1 1000.000 ms"));
+}
+
 TEST(WhoWaitsForWhom, ASilentRankIsTheSuspect) {
   Scene scene(program_of("1f1b", 4, 8));
   scene.receives(3, {ValueKind::activation, 2, 5});
