@@ -3,14 +3,26 @@ include(CMakePackageConfigHelpers)
 
 set(config_dir ${CMAKE_INSTALL_LIBDIR}/cmake/dualpipe)
 get_property(layers GLOBAL PROPERTY DUALPIPE_LAYERS)
-list(REMOVE_ITEM layers dualpipe_cli dualpipe_mpi)  # the programs' own; a component of its own
+# The programs' own; components of their own.
+list(REMOVE_ITEM layers dualpipe_cli dualpipe_mpi dualpipe_cuda dualpipe_nccl)
 install(TARGETS ${layers} EXPORT dualpipeTargets
         FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dualpipe)
 install(EXPORT dualpipeTargets NAMESPACE dualpipe:: DESTINATION ${config_dir})
-if(DUALPIPE_HAS_MPI)
-  install(TARGETS dualpipe_mpi EXPORT dualpipeMpiTargets
+# dualpipe_component(<name> <file>): a library that needs more than the others do.
+function(dualpipe_component name file)
+  install(TARGETS dualpipe_${name} EXPORT ${file}
           FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/dualpipe)
-  install(EXPORT dualpipeMpiTargets NAMESPACE dualpipe:: DESTINATION ${config_dir})
+  install(EXPORT ${file} NAMESPACE dualpipe:: DESTINATION ${config_dir})
+endfunction()
+if(DUALPIPE_HAS_MPI)
+  dualpipe_component(mpi dualpipeMpiTargets)
+endif()
+if(DUALPIPE_HAS_CUDA)
+  dualpipe_component(cuda dualpipeCudaTargets)
+endif()
+if(DUALPIPE_HAS_NCCL)
+  dualpipe_component(nccl dualpipeNcclTargets)
+  install(FILES cmake/FindNCCL.cmake DESTINATION ${config_dir})
 endif()
 install(TARGETS dualpipe-sim dualpipe-run)
 configure_package_config_file(cmake/dualpipeConfig.cmake.in dualpipeConfig.cmake

@@ -1,0 +1,3 @@
+// Compiles the kernels for the GPU, in this one place: their names are the program's.
+
+#include "runtime/cuda/kernels.cuh"
