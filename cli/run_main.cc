@@ -34,8 +34,8 @@
 #include "runtime/fault.h"
 #include "runtime/fault_transport.h"
 #include "runtime/inproc_transport.h"
+#include "runtime/models/cpu_math.h"
 #include "runtime/models/model.h"
-#include "runtime/stage.h"
 #include "runtime/train.h"
 #include "runtime/transport.h"
 #include "scheduler/compile.h"
@@ -79,7 +79,8 @@ struct RunOptions {
 // What all ranks run, worked out before any of them starts.
 struct Job {
   Program program;
-  StageFactory make_stage;
+  const Model* model = nullptr;
+  ModelOptions sizes;
   TrainOptions train;
 };
 
@@ -134,8 +135,7 @@ Job make_job(const RunOptions& options, const Config& config) {
   }
   Program program =
       with_send_buffers(compile_subject(subject, config), config, options.send_buffers);
-  const ModelOptions sizes = model_options(options, config, program.schedule());
-  StageFactory make_stage = model.make(sizes);
+  ModelOptions sizes = model_options(options, config, program.schedule());
   const auto timeout = std::chrono::duration<double>(options.op_timeout_seconds);
   TrainOptions train{.steps = options.steps,
                      .verify = options.verify,
@@ -156,7 +156,14 @@ Job make_job(const RunOptions& options, const Config& config) {
       last = now;
     }
   };
-  return {.program = std::move(program), .make_stage = std::move(make_stage), .train = train};
+  return {
+      .program = std::move(program), .model = &model, .sizes = std::move(sizes), .train = train};
+}
+
+// On the thread of the transport's rank.
+TrainReport train_rank(const Job& job, Transport& transport) {
+  CpuMath math(transport.device());
+  return train(job.program, transport, job.model->make(job.sizes, math), job.train);
 }
 
 // --- what rank 0 says ---
@@ -300,7 +307,7 @@ TrainReport train_on_threads(const Job& job,
     for (const std::unique_ptr<Transport>& transport : transports) {
       threads.emplace_back([&] {
         try {
-          TrainReport own = train(job.program, *transport, job.make_stage, job.train);
+          TrainReport own = train_rank(job, *transport);
           if (transport->rank() == 0) {
             report = std::move(own);
           }
@@ -358,7 +365,7 @@ ExitCode run_on_processes(RunOptions options) {
         fmt::format("'{}' is a schedule for {} ranks, but {} processes were started",
                     options.subject.subject, job.program.pipeline().ranks(), transport->ranks()));
   }
-  const TrainReport report = train(job.program, *transport, job.make_stage, job.train);
+  const TrainReport report = train_rank(job, *transport);
   if (transport->rank() == 0) {
     write_report(report, options, job.program);
   }

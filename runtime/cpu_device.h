@@ -28,6 +28,7 @@ class CpuDevice final : public Device {
   void reserve_marks(std::size_t count) override { times_.resize(count); }
   void mark(std::size_t number) override { times_[number] = std::chrono::steady_clock::now(); }
   [[nodiscard]] bool wait(std::size_t /*number*/, Deadline /*deadline*/) override { return true; }
+  [[nodiscard]] bool finish(Deadline /*deadline*/) override { return true; }
   [[nodiscard]] std::chrono::steady_clock::time_point time_of(std::size_t number) override {
     return times_[number];
   }

@@ -101,6 +101,7 @@ CudaDevice::CudaDevice(int ordinal) : ordinal_(ordinal) {
   for (cudaEvent_t& event : tie_events_) {
     require(cudaEventCreateWithFlags(&event, cudaEventDefault), "making an event");
   }
+  require(cudaEventCreateWithFlags(&finish_event_, cudaEventDisableTiming), "making an event");
 }
 
 // Nothing here waits for the GPU: after a failure it may never come to an end.
@@ -112,6 +113,7 @@ CudaDevice::~CudaDevice() {
   for (const cudaEvent_t event : tie_events_) {
     cudaEventDestroy(event);
   }
+  cudaEventDestroy(finish_event_);
   cudaStreamDestroy(stream_);
 }
 
@@ -208,6 +210,12 @@ void CudaDevice::mark(std::size_t number) {
 bool CudaDevice::wait(std::size_t number, Deadline deadline) {
   make_current();
   return wait_for(marks_[number].event, deadline);
+}
+
+bool CudaDevice::finish(Deadline deadline) {
+  make_current();
+  require(cudaEventRecord(finish_event_, stream_), "setting a mark");
+  return wait_for(finish_event_, deadline);
 }
 
 // The event happens between the two looks at the host's clock; the shortest of a few tries says

@@ -52,6 +52,7 @@ class CudaDevice final : public Device {
   void reserve_marks(std::size_t count) override;
   void mark(std::size_t number) override;
   [[nodiscard]] bool wait(std::size_t number, Deadline deadline) override;
+  [[nodiscard]] bool finish(Deadline deadline) override;
   // The GPU's events are timed against each other, to about half a microsecond; one of them, set
   // after the mark and near to it, is laid on the host's clock. That is good to time_uncertainty(),
   // usually a few microseconds, and the same for all marks of a step.
@@ -88,6 +89,7 @@ class CudaDevice final : public Device {
   std::vector<Mark> marks_;
   std::uint64_t marks_set_ = 0;
   std::array<CUevent_st*, 3> tie_events_{};
+  cudaEvent_t finish_event_ = nullptr;
   Tie tie_;
   bool annotated_ = false;
 };

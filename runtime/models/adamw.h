@@ -6,7 +6,8 @@
 #include <cstdint>
 #include <span>
 
-#include "runtime/models/float_array.h"
+#include "runtime/device.h"
+#include "runtime/models/math.h"
 #include "runtime/models/parameters.h"
 
 namespace dualpipe {
@@ -24,24 +25,22 @@ class AdamW {
   explicit AdamW(const AdamWOptions& options) : options_(options) {}
 
   // Once, before the first step: the memory of the moments.
-  void allocate(std::size_t parameter_count);
+  void allocate(Device& device, std::size_t parameter_count);
 
   // One step; `gradient` has the layout of the parameters.
-  void apply(std::span<const float> gradient, Parameters& parameters);
+  void apply(Math& math, std::span<const float> gradient, Parameters& parameters);
 
-  // All that it remembers, for a checkpoint.
+  // All that it remembers, for a checkpoint; moments in the device's memory.
   [[nodiscard]] std::uint64_t steps() const { return step_; }
   void set_steps(std::uint64_t steps) { step_ = steps; }
-  [[nodiscard]] std::span<const float> first_moment() const { return first_moment_.values(); }
-  [[nodiscard]] std::span<float> first_moment() { return first_moment_.values(); }
-  [[nodiscard]] std::span<const float> second_moment() const { return second_moment_.values(); }
-  [[nodiscard]] std::span<float> second_moment() { return second_moment_.values(); }
+  [[nodiscard]] std::span<float> first_moment() const { return first_moment_.floats(); }
+  [[nodiscard]] std::span<float> second_moment() const { return second_moment_.floats(); }
 
  private:
   AdamWOptions options_;
   std::uint64_t step_ = 0;
-  FloatArray first_moment_;
-  FloatArray second_moment_;
+  DeviceMemory first_moment_;
+  DeviceMemory second_moment_;
 };
 
 }  // namespace dualpipe

@@ -7,7 +7,8 @@
 #include <cstddef>
 #include <span>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
+#include "runtime/models/math.h"
 
 namespace dualpipe {
 
@@ -38,9 +39,13 @@ class CausalAttention {
     return projections_gradient_.in(slot);
   }
 
-  void forward(std::span<float> slot) const;
-  // Requires: scratch for scores() floats.
-  void backward(std::span<const float> output_gradient, const StageMemory& memory) const;
+  void forward(Math& math, std::span<float> slot) const;
+  // Floats of scratch that backward() needs: the scores of a sample's heads.
+  [[nodiscard]] static std::size_t scratch_size(const AttentionShape& shape) {
+    return shape.heads * shape.scores();
+  }
+  void backward(Math& math, std::span<const float> output_gradient,
+                const StageMemory& memory) const;
 
  private:
   AttentionShape shape_;

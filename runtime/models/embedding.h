@@ -7,7 +7,8 @@
 #include <cstdint>
 #include <span>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
+#include "runtime/models/math.h"
 #include "runtime/models/parameters.h"
 
 namespace dualpipe {
@@ -26,11 +27,11 @@ class Embedding {
   Embedding(const EmbeddingShape& shape, Parameters& parameters);
 
   // Overwrites `stream`. Tokens: whole samples, one after another.
-  void forward(const Parameters& parameters, std::span<const std::uint8_t> tokens,
+  void forward(Math& math, const Parameters& parameters, std::span<const std::uint8_t> tokens,
                std::span<float> stream) const;
   // Overwrites the embedding's places in `gradient`, the stage's.
-  void backward_weight(std::span<const std::uint8_t> tokens, std::span<const float> stream_gradient,
-                       std::span<float> gradient) const;
+  void backward_weight(Math& math, std::span<const std::uint8_t> tokens,
+                       std::span<const float> stream_gradient, std::span<float> gradient) const;
 
  private:
   EmbeddingShape shape_;

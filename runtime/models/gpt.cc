@@ -9,8 +9,8 @@
 
 #include "runtime/models/attention.h"
 #include "runtime/models/embedding.h"
-#include "runtime/models/gemm.h"
 #include "runtime/models/gpt_stage.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model.h"
 #include "runtime/models/model_sizes.h"
 #include "runtime/stage.h"
@@ -56,7 +56,7 @@ double stage_bytes(const GptConfig& config) {
 
 }  // namespace
 
-StageFactory make_gpt(const ModelOptions& options) {
+StageFactory make_gpt(const ModelOptions& options, Math& math) {
   require_pipeline(name, options);
   const GptConfig config{
       .stages = options.stages,
@@ -74,8 +74,7 @@ StageFactory make_gpt(const ModelOptions& options) {
                               "a longer text or a shorter sequence_length",
                               needed, options.text.size()));
   }
-  use_one_blas_thread();
-  return [config](int stage) { return std::make_unique<GptStage>(config, stage); };
+  return [config, &math](int stage) { return std::make_unique<GptStage>(config, stage, math); };
 }
 
 }  // namespace dualpipe

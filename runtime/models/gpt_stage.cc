@@ -1,6 +1,5 @@
 #include "runtime/models/gpt_stage.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <ranges>
@@ -9,10 +8,12 @@
 #include <vector>
 
 #include "costs/check.h"
+#include "runtime/device.h"
 #include "runtime/models/adamw.h"
 #include "runtime/models/embedding.h"
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/layer_norm.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model_sizes.h"
 #include "runtime/models/parameters.h"
 #include "runtime/models/stage_state.h"
@@ -23,8 +24,9 @@ namespace dualpipe {
 
 // The order of the tensors is the order of the layers, so that the stages' gradients one after
 // another are the gradient of the model in one stage.
-GptStage::GptStage(const GptConfig& config, int stage)
+GptStage::GptStage(const GptConfig& config, int stage, Math& math)
     : config_(config),
+      math_(math),
       corpus_(config.text, config.seed, config.shape.sequence_length),
       parameters_(config.seed),
       optimizer_(config.optimizer) {
@@ -65,21 +67,48 @@ std::int64_t GptStage::activation_bytes() const {
 
 void GptStage::allocate(int activation_slots) {
   CHECK(slots_.empty() && activation_slots > 0);
-  const std::size_t count = static_cast<std::size_t>(activation_slots);
-  for (std::size_t slot = 0; slot < count; ++slot) {
-    slots_.emplace_back(slot_layout_.size());
+  Device& device = math_.device();
+  const std::size_t slots = static_cast<std::size_t>(activation_slots);
+  const std::size_t microbatches = static_cast<std::size_t>(config_.microbatches);
+  const std::size_t rows = config_.shape.rows();
+  const std::size_t scratch_bytes = TransformerBlock::scratch_size(config_.shape) * sizeof(float);
+  parameters_.move_to(device);
+  optimizer_.allocate(device, parameter_count());
+  for (std::size_t slot = 0; slot < slots; ++slot) {
+    slots_.emplace_back(device, slot_layout_.size() * sizeof(float));
   }
-  losses_.resize(static_cast<std::size_t>(config_.microbatches));
-  scratch_ = FloatArray(TransformerBlock::scratch_size(config_.shape));
-  stream_ = FloatArray(head_ ? stream_size() : 0);
-  tokens_.resize(config_.shape.rows());
-  optimizer_.allocate(parameter_count());
+  scratch_ = DeviceMemory(device, scratch_bytes);
+  if (math_.side() != nullptr) {
+    side_ = DeviceMemory(device, scratch_bytes);
+  }
+  if (embedding_) {
+    inputs_ = DeviceMemory(device, slots * rows);
+    host_inputs_ = DeviceMemory(device, microbatches * rows, MemoryHome::host);
+  }
+  if (head_) {
+    stream_ = DeviceMemory(device, stream_size() * sizeof(float));
+    targets_ = DeviceMemory(device, rows);
+    host_targets_ = DeviceMemory(device, microbatches * rows, MemoryHome::host);
+    losses_ = DeviceMemory(device, microbatches * sizeof(double), MemoryHome::host);
+  }
 }
 
-StageMemory GptStage::memory_of(const StageOp& op) {
+std::span<float> GptStage::slot_of(const StageOp& op) {
   const std::size_t slot = static_cast<std::size_t>(op.slot);
   CHECK(slot < slots_.size());
-  return {.slot = slots_[slot].values(), .scratch = scratch_.values()};
+  return slots_[slot].floats();
+}
+
+std::span<std::uint8_t> GptStage::tokens_in(const DeviceMemory& memory, int number) const {
+  const std::size_t rows = config_.shape.rows();
+  const std::span<std::byte> part =
+      memory.bytes().subspan(static_cast<std::size_t>(number) * rows, rows);
+  return {reinterpret_cast<std::uint8_t*>(part.data()), part.size()};
+}
+
+std::span<double> GptStage::losses() const {
+  const std::span<std::byte> bytes = losses_.bytes();
+  return {reinterpret_cast<double*>(bytes.data()), bytes.size() / sizeof(double)};
 }
 
 // The loss is the mean over the samples of all microbatches.
@@ -87,74 +116,117 @@ double GptStage::loss_weight() const {
   return 1.0 / (static_cast<double>(config_.shape.rows()) * config_.microbatches);
 }
 
-void GptStage::forward(const StageOp& op, std::span<const std::byte> input,
-                       std::span<std::byte> output) {
-  CHECK(input.size() == input_bytes() && output.size() == output_bytes());
-  const StageMemory memory = memory_of(op);
-  const std::span<float> stream = head_ ? stream_.values() : as_floats(output);
+void GptStage::forward_on(const Work& work, const ForwardCall& call) {
+  CHECK(call.input.size() == input_bytes() && call.output.size() == output_bytes());
+  Math& math = work.math;
+  const StageMemory memory{.slot = slot_of(call.op), .scratch = work.scratch};
+  const std::span<float> stream = head_ ? stream_.floats() : as_floats(call.output);
   if (embedding_) {
-    corpus_.read_inputs(op, tokens_);
-    embedding_->forward(parameters_, tokens_, stream);
+    const std::span<std::uint8_t> read = tokens_in(host_inputs_, call.op.microbatch);
+    const std::span<std::uint8_t> tokens = tokens_in(inputs_, call.op.slot);
+    corpus_.read_inputs(call.op, read);
+    math.copy(std::as_bytes(read), std::as_writable_bytes(tokens));
+    embedding_->forward(math, parameters_, tokens, stream);
   } else {
-    std::ranges::copy(as_floats(input), stream.begin());
+    math.copy(as_floats(call.input), stream);
   }
   for (const TransformerBlock& block : blocks_) {
-    block.forward(parameters_, memory, stream);
+    block.forward(math, parameters_, memory, stream);
   }
   if (head_) {
-    corpus_.read_targets(op, tokens_);
-    head_->write_logits(parameters_, memory, stream);
-    losses_[static_cast<std::size_t>(op.microbatch)] =
-        head_->take_loss(tokens_, loss_weight(), memory.slot);
+    const std::span<std::uint8_t> read = tokens_in(host_targets_, call.op.microbatch);
+    const std::span<std::uint8_t> tokens = tokens_in(targets_, 0);
+    corpus_.read_targets(call.op, read);
+    math.copy(std::as_bytes(read), std::as_writable_bytes(tokens));
+    head_->write_logits(math, parameters_, memory, stream);
+    head_->take_loss(math, {.tokens = tokens, .weight = loss_weight()}, memory,
+                     losses()[static_cast<std::size_t>(call.op.microbatch)]);
   }
 }
 
+void GptStage::backward_input_on(const Work& work, const BackwardCall& call) {
+  CHECK(call.output_gradient.size() == output_bytes());
+  CHECK(call.input_gradient.size() == input_bytes());
+  Math& math = work.math;
+  const StageMemory memory{.slot = slot_of(call.op), .scratch = work.scratch};
+  const std::span<float> stream_gradient =
+      embedding_ ? embedding_gradient_.in(memory.slot) : as_floats(call.input_gradient);
+  if (head_) {
+    head_->backward_input(math, parameters_, memory.slot, stream_gradient);
+  } else {
+    math.copy(as_floats(call.output_gradient), stream_gradient);
+  }
+  for (const TransformerBlock& block : std::views::reverse(blocks_)) {
+    block.backward_input(math, parameters_, memory, stream_gradient);
+  }
+}
+
+void GptStage::backward_weight_on(const Work& work, const BackwardCall& call) {
+  CHECK(call.gradient.size() == parameter_count());
+  Math& math = work.math;
+  const StageMemory memory{.slot = slot_of(call.op), .scratch = work.scratch};
+  if (embedding_) {
+    embedding_->backward_weight(math, tokens_in(inputs_, call.op.slot),
+                                embedding_gradient_.in(memory.slot), call.gradient);
+  }
+  for (const TransformerBlock& block : blocks_) {
+    block.backward_weight(math, parameters_, memory, call.gradient);
+  }
+  if (head_) {
+    head_->backward_weight(math, parameters_, memory, call.gradient);
+  }
+}
+
+void GptStage::forward(const StageOp& op, std::span<const std::byte> input,
+                       std::span<std::byte> output) {
+  forward_on(main_work(), {.op = op, .input = input, .output = output});
+}
+
 double GptStage::loss(int microbatch) const {
-  CHECK(head_ && std::cmp_less(microbatch, losses_.size()));
-  return losses_[static_cast<std::size_t>(microbatch)];
+  CHECK(head_ && std::cmp_less(microbatch, losses().size()));
+  return losses()[static_cast<std::size_t>(microbatch)];
 }
 
 void GptStage::backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
                               std::span<std::byte> input_gradient) {
-  CHECK(output_gradient.size() == output_bytes() && input_gradient.size() == input_bytes());
-  const StageMemory memory = memory_of(op);
-  const std::span<float> stream_gradient =
-      embedding_ ? embedding_gradient_.in(memory.slot) : as_floats(input_gradient);
-  if (head_) {
-    head_->backward_input(parameters_, memory.slot, stream_gradient);
-  } else {
-    std::ranges::copy(as_floats(output_gradient), stream_gradient.begin());
-  }
-  for (const TransformerBlock& block : std::views::reverse(blocks_)) {
-    block.backward_input(parameters_, memory, stream_gradient);
-  }
+  backward_input_on(main_work(), {.op = op,
+                                  .output_gradient = output_gradient,
+                                  .input_gradient = input_gradient,
+                                  .gradient = {}});
 }
 
 void GptStage::backward_weight(const StageOp& op, std::span<float> gradient) {
-  CHECK(gradient.size() == parameter_count());
-  const StageMemory memory = memory_of(op);
-  if (embedding_) {
-    corpus_.read_inputs(op, tokens_);
-    embedding_->backward_weight(tokens_, embedding_gradient_.in(memory.slot), gradient);
+  backward_weight_on(main_work(),
+                     {.op = op, .output_gradient = {}, .input_gradient = {}, .gradient = gradient});
+}
+
+// Neither half reads what the other writes: a stage's parameters do not change during a step, and
+// slots, boundaries and scratch are different memory.
+void GptStage::forward_overlapped(const ForwardCall& forward, Stage& other,
+                                  const BackwardCall& backward) {
+  GptStage* const behind = dynamic_cast<GptStage*>(&other);
+  CHECK(behind != nullptr && &behind->math_ == &math_);
+  if (math_.side() == nullptr) {
+    Stage::forward_overlapped(forward, other, backward);
+    return;
   }
-  for (const TransformerBlock& block : blocks_) {
-    block.backward_weight(parameters_, memory, gradient);
-  }
-  if (head_) {
-    head_->backward_weight(parameters_, memory, gradient);
-  }
+  math_.fork();
+  behind->backward_input_on(behind->side_work(), backward);
+  behind->backward_weight_on(behind->side_work(), backward);
+  forward_on(main_work(), forward);
+  math_.join();
 }
 
 void GptStage::apply_gradient(std::span<const float> gradient) {
-  optimizer_.apply(gradient, parameters_);
+  optimizer_.apply(math_, gradient, parameters_);
 }
 
 std::vector<std::byte> GptStage::save() const {
-  return save_state(parameters_, optimizer_);
+  return save_state(math_.device(), parameters_, optimizer_);
 }
 
 void GptStage::restore(std::span<const std::byte> state) {
-  restore_state(state, parameters_, optimizer_);
+  restore_state(math_.device(), state, parameters_, optimizer_);
 }
 
 }  // namespace dualpipe

@@ -1,13 +1,11 @@
 #include "runtime/models/language_head.h"
 
-#include <algorithm>
-#include <cstdint>
 #include <span>
 
-#include "runtime/models/cross_entropy.h"
 #include "runtime/models/embedding.h"
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/layer_norm.h"
+#include "runtime/models/math.h"
 #include "runtime/models/parameters.h"
 
 namespace dualpipe {
@@ -23,34 +21,37 @@ LanguageHead::LanguageHead(const LayerNormShape& shape, Parameters& parameters,
       linear_({.rows = shape.rows, .inputs = shape.width, .outputs = vocabulary_size}, "head",
               deviation, parameters),
       logits_(slot_layout.add(shape.rows * vocabulary_size)),
-      normed_{.offset = 0, .size = shape.rows * shape.width} {}
+      normed_{.offset = 0, .size = shape.rows * shape.width},
+      row_losses_{.offset = 0, .size = shape.rows} {}
 
-void LanguageHead::write_logits(const Parameters& parameters, const StageMemory& memory,
+void LanguageHead::write_logits(Math& math, const Parameters& parameters, const StageMemory& memory,
                                 std::span<const float> stream) const {
   const std::span<float> normed = normed_.in(memory.scratch);
-  norm_.normalise(stream, memory.slot);
-  norm_.write_output(parameters, memory.slot, normed);
-  linear_.forward(parameters, normed, logits_.in(memory.slot));
+  norm_.normalise(math, stream, memory.slot);
+  norm_.write_output(math, parameters, memory.slot, normed);
+  linear_.forward(math, parameters, normed, logits_.in(memory.slot));
 }
 
-double LanguageHead::take_loss(std::span<const std::uint8_t> targets, double weight,
-                               std::span<float> slot) const {
-  return cross_entropy(targets, weight, logits_.in(slot));
+void LanguageHead::take_loss(Math& math, const Targets& targets, const StageMemory& memory,
+                             double& loss) const {
+  math.cross_entropy(targets.tokens, targets.weight, logits_.in(memory.slot),
+                     {.rows = row_losses_.in(memory.scratch), .total = &loss});
 }
 
-void LanguageHead::backward_input(const Parameters& parameters, std::span<float> slot,
+void LanguageHead::backward_input(Math& math, const Parameters& parameters, std::span<float> slot,
                                   std::span<float> stream_gradient) const {
-  linear_.backward_input(parameters, logits_.in(slot), norm_.output_gradient(slot));
-  std::ranges::fill(stream_gradient, 0.0F);
-  norm_.backward_input(parameters, slot, stream_gradient);
+  linear_.backward_input(math, parameters, logits_.in(slot), norm_.output_gradient(slot));
+  math.zero(stream_gradient);
+  norm_.backward_input(math, parameters, slot, stream_gradient);
 }
 
-void LanguageHead::backward_weight(const Parameters& parameters, const StageMemory& memory,
-                                   std::span<float> gradient) const {
+void LanguageHead::backward_weight(Math& math, const Parameters& parameters,
+                                   const StageMemory& memory, std::span<float> gradient) const {
   const std::span<float> normed = normed_.in(memory.scratch);
-  norm_.write_output(parameters, memory.slot, normed);
-  linear_.backward_weight({.input = normed, .output_gradient = logits_.in(memory.slot)}, gradient);
-  norm_.backward_weight(memory.slot, gradient);
+  norm_.write_output(math, parameters, memory.slot, normed);
+  linear_.backward_weight(math, {.input = normed, .output_gradient = logits_.in(memory.slot)},
+                          gradient);
+  norm_.backward_weight(math, memory.slot, gradient);
 }
 
 }  // namespace dualpipe

@@ -5,9 +5,10 @@
 #include <cstdint>
 #include <span>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/layer_norm.h"
 #include "runtime/models/linear.h"
+#include "runtime/models/math.h"
 #include "runtime/models/parameters.h"
 
 namespace dualpipe {
@@ -20,23 +21,29 @@ class LanguageHead {
   // Every call needs scratch for one residual stream.
 
   // Puts the logits of the stream into the slot.
-  void write_logits(const Parameters& parameters, const StageMemory& memory,
+  void write_logits(Math& math, const Parameters& parameters, const StageMemory& memory,
                     std::span<const float> stream) const;
-  // The loss, `weight` times the sum over rows; the logits become its gradient.
-  [[nodiscard]] double take_loss(std::span<const std::uint8_t> targets, double weight,
-                                 std::span<float> slot) const;
+  // The loss, `weight` times the sum over rows, to `loss` in the host's memory; the logits become
+  // its gradient.
+  struct Targets {
+    std::span<const std::uint8_t> tokens;  // in the device's memory
+    double weight = 0.0;
+  };
+  void take_loss(Math& math, const Targets& targets, const StageMemory& memory, double& loss) const;
   // Overwrites `stream_gradient`.
-  void backward_input(const Parameters& parameters, std::span<float> slot,
+  void backward_input(Math& math, const Parameters& parameters, std::span<float> slot,
                       std::span<float> stream_gradient) const;
   // Overwrites the head's places in `gradient`, the stage's.
-  void backward_weight(const Parameters& parameters, const StageMemory& memory,
+  void backward_weight(Math& math, const Parameters& parameters, const StageMemory& memory,
                        std::span<float> gradient) const;
 
  private:
   LayerNorm norm_;
   Linear linear_;
   FloatRange logits_;  // rows x vocabulary; after take_loss() their gradient
-  FloatRange normed_;  // in the scratch
+  // In the scratch; not in use at the same time as each other.
+  FloatRange normed_;
+  FloatRange row_losses_;
 };
 
 }  // namespace dualpipe

@@ -8,7 +8,8 @@
 #include <span>
 #include <string>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
+#include "runtime/models/math.h"
 #include "runtime/models/parameters.h"
 
 namespace dualpipe {
@@ -25,9 +26,9 @@ class LayerNorm {
             FloatLayout& slot_layout);
 
   // Remembers `input`, normalised, in the slot.
-  void normalise(std::span<const float> input, std::span<float> slot) const;
+  void normalise(Math& math, std::span<const float> input, std::span<float> slot) const;
   // The layer's output for what the slot remembers.
-  void write_output(const Parameters& parameters, std::span<const float> slot,
+  void write_output(Math& math, const Parameters& parameters, std::span<const float> slot,
                     std::span<float> output) const;
 
   // Where to put the gradient of the output, before the halves of the backward.
@@ -35,10 +36,10 @@ class LayerNorm {
     return output_gradient_.in(slot);
   }
   // Adds to `input_gradient`: that of the residual stream, which goes around the layer too.
-  void backward_input(const Parameters& parameters, std::span<const float> slot,
+  void backward_input(Math& math, const Parameters& parameters, std::span<const float> slot,
                       std::span<float> input_gradient) const;
   // Overwrites this layer's places in `gradient`, the stage's.
-  void backward_weight(std::span<const float> slot, std::span<float> gradient) const;
+  void backward_weight(Math& math, std::span<const float> slot, std::span<float> gradient) const;
 
  private:
   LayerNormShape shape_;

@@ -7,7 +7,8 @@
 #include <span>
 #include <string>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
+#include "runtime/models/math.h"
 #include "runtime/models/parameters.h"
 
 namespace dualpipe {
@@ -27,13 +28,14 @@ class Linear {
   [[nodiscard]] const LinearShape& shape() const { return shape_; }
 
   // Overwrites `output`; forward_add() adds to it instead, for a residual connection.
-  void forward(const Parameters& parameters, std::span<const float> input,
+  void forward(Math& math, const Parameters& parameters, std::span<const float> input,
                std::span<float> output) const;
-  void forward_add(const Parameters& parameters, std::span<const float> input,
+  void forward_add(Math& math, const Parameters& parameters, std::span<const float> input,
                    std::span<float> output) const;
 
   // Overwrites `input_gradient`.
-  void backward_input(const Parameters& parameters, std::span<const float> output_gradient,
+  void backward_input(Math& math, const Parameters& parameters,
+                      std::span<const float> output_gradient,
                       std::span<float> input_gradient) const;
 
   struct Operands {
@@ -41,10 +43,10 @@ class Linear {
     std::span<const float> output_gradient;
   };
   // Overwrites this layer's places in `gradient`, the stage's.
-  void backward_weight(const Operands& operands, std::span<float> gradient) const;
+  void backward_weight(Math& math, const Operands& operands, std::span<float> gradient) const;
 
  private:
-  void add_product(const Parameters& parameters, std::span<const float> input,
+  void add_product(Math& math, const Parameters& parameters, std::span<const float> input,
                    std::span<float> output) const;
 
   LinearShape shape_;

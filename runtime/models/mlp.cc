@@ -4,7 +4,7 @@
 #include <memory>
 #include <string_view>
 
-#include "runtime/models/gemm.h"
+#include "runtime/models/math.h"
 #include "runtime/models/mlp_stage.h"
 #include "runtime/models/model.h"
 #include "runtime/models/model_sizes.h"
@@ -31,7 +31,7 @@ double stage_bytes(const MlpConfig& config) {
 
 }  // namespace
 
-StageFactory make_mlp(const ModelOptions& options) {
+StageFactory make_mlp(const ModelOptions& options, Math& math) {
   require_pipeline(name, options);
   const MlpConfig config{
       .stages = options.stages,
@@ -42,8 +42,7 @@ StageFactory make_mlp(const ModelOptions& options) {
       .width = size("width", options.width, 64),
       .optimizer = {.learning_rate = learning_rate_or_preset(name, options, 5e-3)}};
   require_memory(name, stage_bytes(config));
-  use_one_blas_thread();
-  return [config](int stage) { return std::make_unique<MlpStage>(config, stage); };
+  return [config, &math](int stage) { return std::make_unique<MlpStage>(config, stage, math); };
 }
 
 }  // namespace dualpipe

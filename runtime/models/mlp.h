@@ -10,6 +10,6 @@ namespace dualpipe {
 
 // As Model::make. Defaults: 8 layers (at least; as many for every stage), width 64, 32 samples per
 // microbatch. The loss is the mean squared error per output.
-[[nodiscard]] StageFactory make_mlp(const ModelOptions& options);
+[[nodiscard]] StageFactory make_mlp(const ModelOptions& options, Math& math);
 
 }  // namespace dualpipe

@@ -1,6 +1,5 @@
 #include "runtime/models/mlp_stage.h"
 
-#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -11,9 +10,10 @@
 #include <vector>
 
 #include "costs/check.h"
-#include "runtime/models/float_array.h"
-#include "runtime/models/gelu.h"
+#include "runtime/device.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/linear.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model_sizes.h"
 #include "runtime/models/stage_state.h"
 #include "runtime/stage.h"
@@ -21,9 +21,10 @@
 namespace dualpipe {
 
 // He et al. (2015): a unit that passes half of its input keeps the variance at 2 / inputs.
-MlpStage::MlpStage(const MlpConfig& config, int stage)
+MlpStage::MlpStage(const MlpConfig& config, int stage, Math& math)
     : config_(config),
       stage_(stage),
+      math_(math),
       teacher_(config.seed, config.width),
       parameters_(config.seed),
       optimizer_(config.optimizer) {
@@ -57,34 +58,51 @@ std::int64_t MlpStage::activation_bytes() const {
 
 void MlpStage::allocate(int activation_slots) {
   CHECK(slots_.empty() && activation_slots > 0);
-  const std::size_t count = static_cast<std::size_t>(activation_slots);
-  for (std::size_t slot = 0; slot < count; ++slot) {
-    slots_.emplace_back(slot_layout_.size());
+  Device& device = math_.device();
+  const std::size_t boundary_bytes = boundary_size() * sizeof(float);
+  const std::size_t microbatches = static_cast<std::size_t>(config_.microbatches);
+  parameters_.move_to(device);
+  optimizer_.allocate(device, parameter_count());
+  for (int slot = 0; slot < activation_slots; ++slot) {
+    slots_.emplace_back(device, slot_layout_.size() * sizeof(float));
   }
-  losses_.resize(static_cast<std::size_t>(config_.microbatches));
-  inputs_ = FloatArray(boundary_size());
-  targets_ = FloatArray(boundary_size());
-  optimizer_.allocate(parameter_count());
+  gradient_ = DeviceMemory(device, boundary_bytes);
+  if (is_first() || is_last()) {
+    host_inputs_ = DeviceMemory(device, microbatches * boundary_bytes, MemoryHome::host);
+  }
+  if (is_last()) {
+    targets_ = DeviceMemory(device, boundary_bytes);
+    host_targets_ = DeviceMemory(device, microbatches * boundary_bytes, MemoryHome::host);
+    losses_ = DeviceMemory(device, microbatches * sizeof(double), MemoryHome::host);
+  }
 }
 
 std::span<float> MlpStage::slot_of(const StageOp& op) {
   const std::size_t slot = static_cast<std::size_t>(op.slot);
   CHECK(slot < slots_.size());
-  return slots_[slot].values();
+  return slots_[slot].floats();
 }
 
-double MlpStage::take_loss(const StageOp& op, std::span<float> predictions) {
-  teacher_.read_inputs(op, inputs_.values());
-  teacher_.write_targets(inputs_.values(), targets_.values());
+std::span<float> MlpStage::samples_in(const DeviceMemory& memory, int number) const {
+  return memory.floats().subspan(static_cast<std::size_t>(number) * boundary_size(),
+                                 boundary_size());
+}
+
+std::span<double> MlpStage::losses() const {
+  const std::span<std::byte> bytes = losses_.bytes();
+  return {reinterpret_cast<double*>(bytes.data()), bytes.size() / sizeof(double)};
+}
+
+void MlpStage::take_loss(const StageOp& op, std::span<float> predictions) {
+  const std::span<float> inputs = samples_in(host_inputs_, op.microbatch);
+  const std::span<float> targets = samples_in(host_targets_, op.microbatch);
+  teacher_.read_inputs(op, inputs);
+  teacher_.write_targets(inputs, targets);
+  math_.copy(targets, targets_.floats());
   const double weight = 1.0 / (static_cast<double>(boundary_size()) * config_.microbatches);
-  const float slope = static_cast<float>(2.0 * weight);
-  double squares = 0.0;
-  for (std::size_t element = 0; element < predictions.size(); ++element) {
-    const float error = predictions[element] - targets_.values()[element];
-    squares += static_cast<double>(error) * static_cast<double>(error);
-    predictions[element] = slope * error;
-  }
-  return weight * squares;
+  math_.squared_error(targets_.floats(), weight, predictions,
+                      {.rows = gradient_.floats().first(config_.samples),
+                       .total = &losses()[static_cast<std::size_t>(op.microbatch)]});
 }
 
 // A layer's output is the next one's input, stored once; the stage's is the next stage's.
@@ -93,27 +111,29 @@ void MlpStage::forward(const StageOp& op, std::span<const std::byte> input,
   CHECK(input.size() == input_bytes() && output.size() == output_bytes());
   const std::span<float> slot = slot_of(op);
   if (is_first()) {
-    teacher_.read_inputs(op, layers_.front().input.in(slot));
+    const std::span<float> inputs = samples_in(host_inputs_, op.microbatch);
+    teacher_.read_inputs(op, inputs);
+    math_.copy(inputs, layers_.front().input.in(slot));
   } else {
-    std::ranges::copy(as_floats(input), layers_.front().input.in(slot).begin());
+    math_.copy(as_floats(input), layers_.front().input.in(slot));
   }
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
     const bool ends_stage = layer + 1 == layers_.size();
     const std::span<float> slopes = layers_[layer].slopes.in(slot);
-    layers_[layer].linear.forward(parameters_, layers_[layer].input.in(slot), slopes);
+    layers_[layer].linear.forward(math_, parameters_, layers_[layer].input.in(slot), slopes);
     if (!ends_stage) {
-      gelu(slopes, layers_[layer + 1].input.in(slot));
+      math_.gelu(slopes, layers_[layer + 1].input.in(slot));
     } else if (is_last()) {
-      losses_[static_cast<std::size_t>(op.microbatch)] = take_loss(op, slopes);
+      take_loss(op, slopes);
     } else {
-      gelu(slopes, as_floats(output));
+      math_.gelu(slopes, as_floats(output));
     }
   }
 }
 
 double MlpStage::loss(int microbatch) const {
-  CHECK(is_last() && std::cmp_less(microbatch, losses_.size()));
-  return losses_[static_cast<std::size_t>(microbatch)];
+  CHECK(is_last() && std::cmp_less(microbatch, losses().size()));
+  return losses()[static_cast<std::size_t>(microbatch)];
 }
 
 void MlpStage::backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
@@ -124,15 +144,15 @@ void MlpStage::backward_input(const StageOp& op, std::span<const std::byte> outp
   for (const Layer& layer : std::views::reverse(layers_)) {
     // The last layer of all has the gradient in place since its loss.
     const std::span<float> slopes = layer.slopes.in(slot);
-    for (std::size_t element = 0; element < gradient.size(); ++element) {
-      slopes[element] *= gradient[element];
+    if (!gradient.empty()) {
+      math_.multiply_elements(gradient, slopes);
     }
     const bool begins_stage = &layer == &layers_.front();
     if (begins_stage && is_first()) {
       return;
     }
-    const std::span<float> to = begins_stage ? as_floats(input_gradient) : inputs_.values();
-    layer.linear.backward_input(parameters_, slopes, to);
+    const std::span<float> to = begins_stage ? as_floats(input_gradient) : gradient_.floats();
+    layer.linear.backward_input(math_, parameters_, slopes, to);
     gradient = to;
   }
 }
@@ -142,20 +162,20 @@ void MlpStage::backward_weight(const StageOp& op, std::span<float> gradient) {
   const std::span<float> slot = slot_of(op);
   for (const Layer& layer : layers_) {
     layer.linear.backward_weight(
-        {.input = layer.input.in(slot), .output_gradient = layer.slopes.in(slot)}, gradient);
+        math_, {.input = layer.input.in(slot), .output_gradient = layer.slopes.in(slot)}, gradient);
   }
 }
 
 void MlpStage::apply_gradient(std::span<const float> gradient) {
-  optimizer_.apply(gradient, parameters_);
+  optimizer_.apply(math_, gradient, parameters_);
 }
 
 std::vector<std::byte> MlpStage::save() const {
-  return save_state(parameters_, optimizer_);
+  return save_state(math_.device(), parameters_, optimizer_);
 }
 
 void MlpStage::restore(std::span<const std::byte> state) {
-  restore_state(state, parameters_, optimizer_);
+  restore_state(math_.device(), state, parameters_, optimizer_);
 }
 
 }  // namespace dualpipe

@@ -7,9 +7,11 @@
 #include <span>
 #include <vector>
 
+#include "runtime/device.h"
 #include "runtime/models/adamw.h"
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/linear.h"
+#include "runtime/models/math.h"
 #include "runtime/models/parameters.h"
 #include "runtime/models/teacher.h"
 #include "runtime/stage.h"
@@ -29,7 +31,8 @@ struct MlpConfig {
 
 class MlpStage final : public Stage {
  public:
-  MlpStage(const MlpConfig& config, int stage);
+  // The Math must outlive the stage.
+  MlpStage(const MlpConfig& config, int stage, Math& math);
 
   [[nodiscard]] std::size_t input_bytes() const override;
   [[nodiscard]] std::size_t output_bytes() const override;
@@ -62,21 +65,29 @@ class MlpStage final : public Stage {
   [[nodiscard]] bool is_last() const { return stage_ == config_.stages - 1; }
   [[nodiscard]] std::size_t boundary_size() const { return config_.samples * config_.width; }
   [[nodiscard]] std::span<float> slot_of(const StageOp& op);
+  // Part `number` of host memory for several microbatches' samples.
+  [[nodiscard]] std::span<float> samples_in(const DeviceMemory& memory, int number) const;
+  [[nodiscard]] std::span<double> losses() const;
   // In: the predictions. Out: the loss's gradient in their place.
-  [[nodiscard]] double take_loss(const StageOp& op, std::span<float> predictions);
+  void take_loss(const StageOp& op, std::span<float> predictions);
 
   MlpConfig config_;
   int stage_;
+  Math& math_;
   Teacher teacher_;
   Parameters parameters_;
   FloatLayout slot_layout_;
   std::vector<Layer> layers_;
   AdamW optimizer_;
 
-  std::vector<FloatArray> slots_;
-  std::vector<double> losses_;  // [microbatch], last stage
-  FloatArray inputs_;           // scratch: the teacher's, or a gradient
-  FloatArray targets_;          // scratch
+  std::vector<DeviceMemory> slots_;
+  DeviceMemory gradient_;  // scratch
+  DeviceMemory targets_;   // last stage: of the microbatch at its loss
+  // In the host's memory. The host may be many microbatches ahead of the queue, so each has a
+  // place.
+  DeviceMemory host_inputs_;   // of [microbatch], first and last stage
+  DeviceMemory host_targets_;  // of [microbatch], last stage
+  DeviceMemory losses_;        // double of [microbatch], last stage
 };
 
 }  // namespace dualpipe

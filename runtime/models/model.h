@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "costs/cost_model.h"
+#include "runtime/models/math.h"
 #include "runtime/stage.h"
 
 namespace dualpipe {
@@ -31,9 +32,10 @@ struct ModelOptions {
 struct Model {
   std::string_view name;
   std::string_view summary;
-  // The returned factory may outlive the options. Throws Error (usage) saying which option does not
-  // fit (fewer layers than stages, a text shorter than one sample, ...).
-  StageFactory (*make)(const ModelOptions& options);
+  // The factory of one rank, whose stages compute by this Math; it and they may outlive the
+  // options, but not the Math. Throws Error (usage) saying which option does not fit (fewer layers
+  // than stages, a text shorter than one sample, ...).
+  StageFactory (*make)(const ModelOptions& options, Math& math);
 };
 
 [[nodiscard]] std::span<const Model> models();  // gpt, mlp, spin

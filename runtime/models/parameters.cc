@@ -6,14 +6,17 @@
 #include <string>
 #include <utility>
 
-#include "runtime/models/float_array.h"
+#include "costs/check.h"
+#include "runtime/device.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/random.h"
 
 namespace dualpipe {
 
 FloatRange Parameters::append(std::string name, std::size_t size, bool decays) {
-  const FloatRange range{.offset = values_.size(), .size = size};
-  values_.resize(values_.size() + size);
+  const FloatRange range{.offset = made_.size(), .size = size};
+  CHECK(!moved_);
+  made_.resize(made_.size() + size);
   tensors_.push_back({.name = std::move(name), .range = range, .decays = decays});
   return range;
 }
@@ -32,6 +35,18 @@ FloatRange Parameters::add_constant(std::string name, std::size_t size, float va
   const FloatRange range = append(std::move(name), size, false);
   std::ranges::fill(range.in(values()), value);
   return range;
+}
+
+// The copy between the two lies where the device's copies can read; giving it back waits for them.
+void Parameters::move_to(Device& device) {
+  CHECK(!moved_);
+  const std::size_t bytes = made_.size() * sizeof(float);
+  const DeviceMemory staging(device, bytes, MemoryHome::host);
+  std::ranges::copy(made_, staging.floats().begin());
+  memory_ = DeviceMemory(device, bytes);
+  device.copy(staging.bytes(), memory_.bytes());
+  made_ = {};
+  moved_ = true;
 }
 
 }  // namespace dualpipe

@@ -12,7 +12,8 @@
 #include <string>
 #include <vector>
 
-#include "runtime/models/float_array.h"
+#include "runtime/device.h"
+#include "runtime/models/float_layout.h"
 
 namespace dualpipe {
 
@@ -31,16 +32,24 @@ class Parameters {
   // Appends a gain (1) or a bias (0); it does not decay.
   [[nodiscard]] FloatRange add_constant(std::string name, std::size_t size, float value);
 
+  // Moves the values from the host's memory, where they were made, to the device's, where stages
+  // compute: values() are there from then on. Once, after the last tensor.
+  void move_to(Device& device);
+
   [[nodiscard]] std::span<const Tensor> tensors() const { return tensors_; }
-  [[nodiscard]] std::span<float> values() { return values_; }
-  [[nodiscard]] std::span<const float> values() const { return values_; }
+  [[nodiscard]] std::span<float> values() { return moved_ ? memory_.floats() : std::span(made_); }
+  [[nodiscard]] std::span<const float> values() const {
+    return moved_ ? std::span<const float>(memory_.floats()) : made_;
+  }
 
  private:
   FloatRange append(std::string name, std::size_t size, bool decays);
 
   std::uint64_t seed_;
   std::vector<Tensor> tensors_;
-  std::vector<float> values_;
+  std::vector<float> made_;  // empty once moved
+  bool moved_ = false;
+  DeviceMemory memory_;
 };
 
 }  // namespace dualpipe

@@ -197,7 +197,7 @@ class SpinStage final : public Stage {
 
 }  // namespace
 
-StageFactory make_spin(const ModelOptions& options) {
+StageFactory make_spin(const ModelOptions& options, Math& /*math*/) {
   require_pipeline(name, options);
   if (options.costs.stages.size() != static_cast<std::size_t>(options.stages)) {
     refuse_option(name, "costs",

@@ -14,6 +14,6 @@ namespace dualpipe {
 // As Model::make. Linux only: Stage::allocate() sets the calling thread's timer slack to 1 ns (the
 // kernel's default, 50 us, would be added to every sleep), so the rank's own thread must call it.
 // The calls throw std::runtime_error for a message that is not the expected one.
-[[nodiscard]] StageFactory make_spin(const ModelOptions& options);
+[[nodiscard]] StageFactory make_spin(const ModelOptions& options, Math& math);
 
 }  // namespace dualpipe

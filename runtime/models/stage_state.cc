@@ -1,5 +1,7 @@
 #include "runtime/models/stage_state.h"
 
+#include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -9,44 +11,73 @@
 #include <fmt/core.h>
 
 #include "costs/error.h"
+#include "runtime/device.h"
 #include "runtime/models/adamw.h"
 #include "runtime/models/parameters.h"
 
 namespace dualpipe {
+namespace {
 
-std::vector<std::byte> save_state(const Parameters& parameters, const AdamW& optimizer) {
+constexpr std::chrono::minutes limit{1};
+
+// One behind another in the state, after the number of steps.
+std::array<std::span<float>, 3> parts_of(Parameters& parameters, const AdamW& optimizer) {
+  return {parameters.values(), optimizer.first_moment(), optimizer.second_moment()};
+}
+
+std::array<std::span<const float>, 3> parts_of(const Parameters& parameters,
+                                               const AdamW& optimizer) {
+  return {parameters.values(), optimizer.first_moment(), optimizer.second_moment()};
+}
+
+void finish(Device& device) {
+  if (!device.finish(std::chrono::steady_clock::now() + limit)) {
+    throw Error(ExitCode::timeout,
+                fmt::format("the device has not done its work within {} s", limit.count() * 60));
+  }
+}
+
+}  // namespace
+
+std::vector<std::byte> save_state(Device& device, const Parameters& parameters,
+                                  const AdamW& optimizer) {
   const std::uint64_t steps = optimizer.steps();
-  std::vector<std::byte> state;
-  const auto append = [&](std::span<const std::byte> bytes) {
-    state.insert(state.end(), bytes.begin(), bytes.end());
-  };
-  append(std::as_bytes(std::span(&steps, 1)));
-  append(std::as_bytes(parameters.values()));
-  append(std::as_bytes(optimizer.first_moment()));
-  append(std::as_bytes(optimizer.second_moment()));
+  const std::size_t size = parameters.values().size_bytes();
+  const DeviceMemory host(device, 3 * size, MemoryHome::host);
+  std::size_t offset = 0;
+  for (const std::span<const float> part : parts_of(parameters, optimizer)) {
+    device.copy(std::as_bytes(part), host.bytes().subspan(offset, size));
+    offset += size;
+  }
+  finish(device);
+  const std::span<const std::byte> head = std::as_bytes(std::span(&steps, 1));
+  std::vector<std::byte> state(head.begin(), head.end());
+  state.insert(state.end(), host.bytes().begin(), host.bytes().end());
   return state;
 }
 
-void restore_state(std::span<const std::byte> state, Parameters& parameters, AdamW& optimizer) {
-  const std::size_t expected = sizeof(std::uint64_t) + 3 * parameters.values().size_bytes();
-  if (state.size() != expected) {
+void restore_state(Device& device, std::span<const std::byte> state, Parameters& parameters,
+                   AdamW& optimizer) {
+  std::uint64_t steps = 0;
+  const std::size_t size = parameters.values().size_bytes();
+  if (state.size() != sizeof(steps) + 3 * size) {
     throw Error(ExitCode::input_output,
                 fmt::format("the checkpoint has {} bytes for a stage that takes {}; use the model "
                             "sizes that it was written with",
-                            state.size(), expected));
+                            state.size(), sizeof(steps) + 3 * size));
   }
-  const auto take = [&](std::span<std::byte> to) {
-    if (!to.empty()) {
-      std::memcpy(to.data(), state.data(), to.size());
-    }
-    state = state.subspan(to.size());
-  };
-  std::uint64_t steps = 0;
-  take(std::as_writable_bytes(std::span(&steps, 1)));
-  take(std::as_writable_bytes(parameters.values()));
-  take(std::as_writable_bytes(optimizer.first_moment()));
-  take(std::as_writable_bytes(optimizer.second_moment()));
+  std::memcpy(&steps, state.data(), sizeof(steps));
   optimizer.set_steps(steps);
+  const DeviceMemory host(device, 3 * size, MemoryHome::host);
+  if (size > 0) {
+    std::memcpy(host.bytes().data(), state.data() + sizeof(steps), 3 * size);
+  }
+  std::size_t offset = 0;
+  for (const std::span<float> part : parts_of(parameters, optimizer)) {
+    device.copy(host.bytes().subspan(offset, size), std::as_writable_bytes(part));
+    offset += size;
+  }
+  finish(device);
 }
 
 }  // namespace dualpipe

@@ -7,6 +7,7 @@
 
 #include "costs/check.h"
 #include "runtime/models/gemm.h"
+#include "runtime/models/math.h"
 #include "runtime/models/random.h"
 #include "runtime/stage.h"
 
@@ -19,6 +20,7 @@ constexpr std::size_t directions = 2;
 
 Teacher::Teacher(std::uint64_t seed, std::size_t width)
     : inputs_(RandomStream{seed}.named("inputs")), width_(width), matrix_(width * width) {
+  use_one_blas_thread();
   const RandomStream random = RandomStream{seed}.named("teacher");
   const double deviation = 1.0 / std::sqrt(static_cast<double>(width));
   std::uint64_t element = 0;

@@ -7,10 +7,10 @@
 #include <string>
 
 #include "runtime/models/attention.h"
-#include "runtime/models/float_array.h"
-#include "runtime/models/gelu.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/layer_norm.h"
 #include "runtime/models/linear.h"
+#include "runtime/models/math.h"
 #include "runtime/models/parameters.h"
 
 namespace dualpipe {
@@ -59,69 +59,70 @@ TransformerBlock::TransformerBlock(const AttentionShape& shape, const BlockPlace
       contraction_gradient_(slot_layout.add(shape.rows() * shape.width())),
       wide_{.offset = 0, .size = activated_.size},
       narrow_{.offset = 0, .size = shape.rows() * shape.width()},
-      scores_{.offset = narrow_.size, .size = shape.scores()} {}
+      scores_{.offset = narrow_.size, .size = CausalAttention::scratch_size(shape)} {}
 
 std::size_t TransformerBlock::scratch_size(const AttentionShape& shape) {
   const std::size_t narrow = shape.rows() * shape.width();
-  return std::max(expansion * narrow, narrow + shape.scores());
+  return std::max(expansion * narrow, narrow + CausalAttention::scratch_size(shape));
 }
 
-void TransformerBlock::forward(const Parameters& parameters, const StageMemory& memory,
+void TransformerBlock::forward(Math& math, const Parameters& parameters, const StageMemory& memory,
                                std::span<float> stream) const {
   const std::span<float> slot = memory.slot;
   const std::span<float> normed = narrow_.in(memory.scratch);
-  attention_norm_.normalise(stream, slot);
-  attention_norm_.write_output(parameters, slot, normed);
-  projection_.forward(parameters, normed, attention_.projections(slot));
-  attention_.forward(slot);
-  attention_output_.forward_add(parameters, attention_.output(slot), stream);
+  attention_norm_.normalise(math, stream, slot);
+  attention_norm_.write_output(math, parameters, slot, normed);
+  projection_.forward(math, parameters, normed, attention_.projections(slot));
+  attention_.forward(math, slot);
+  attention_output_.forward_add(math, parameters, attention_.output(slot), stream);
 
-  expansion_norm_.normalise(stream, slot);
-  expansion_norm_.write_output(parameters, slot, normed);
-  expansion_.forward(parameters, normed, slopes_.in(slot));
-  gelu(slopes_.in(slot), activated_.in(slot));
-  contraction_.forward_add(parameters, activated_.in(slot), stream);
+  expansion_norm_.normalise(math, stream, slot);
+  expansion_norm_.write_output(math, parameters, slot, normed);
+  expansion_.forward(math, parameters, normed, slopes_.in(slot));
+  math.gelu(slopes_.in(slot), activated_.in(slot));
+  contraction_.forward_add(math, parameters, activated_.in(slot), stream);
 }
 
-void TransformerBlock::backward_input(const Parameters& parameters, const StageMemory& memory,
+void TransformerBlock::backward_input(Math& math, const Parameters& parameters,
+                                      const StageMemory& memory,
                                       std::span<float> stream_gradient) const {
   const std::span<float> slot = memory.slot;
-  std::ranges::copy(stream_gradient, contraction_gradient_.in(slot).begin());
+  math.copy(stream_gradient, contraction_gradient_.in(slot));
   const std::span<float> activated_gradient = wide_.in(memory.scratch);
-  contraction_.backward_input(parameters, stream_gradient, activated_gradient);
+  contraction_.backward_input(math, parameters, stream_gradient, activated_gradient);
   const std::span<float> slopes = slopes_.in(slot);
-  for (std::size_t element = 0; element < slopes.size(); ++element) {
-    slopes[element] *= activated_gradient[element];
-  }
-  expansion_.backward_input(parameters, slopes, expansion_norm_.output_gradient(slot));
-  expansion_norm_.backward_input(parameters, slot, stream_gradient);
+  math.multiply_elements(activated_gradient, slopes);
+  expansion_.backward_input(math, parameters, slopes, expansion_norm_.output_gradient(slot));
+  expansion_norm_.backward_input(math, parameters, slot, stream_gradient);
 
-  std::ranges::copy(stream_gradient, attention_gradient_.in(slot).begin());
+  math.copy(stream_gradient, attention_gradient_.in(slot));
   const std::span<float> heads_gradient = narrow_.in(memory.scratch);
-  attention_output_.backward_input(parameters, stream_gradient, heads_gradient);
-  attention_.backward(heads_gradient, {.slot = slot, .scratch = scores_.in(memory.scratch)});
-  projection_.backward_input(parameters, attention_.projections_gradient(slot),
+  attention_output_.backward_input(math, parameters, stream_gradient, heads_gradient);
+  attention_.backward(math, heads_gradient, {.slot = slot, .scratch = scores_.in(memory.scratch)});
+  projection_.backward_input(math, parameters, attention_.projections_gradient(slot),
                              attention_norm_.output_gradient(slot));
-  attention_norm_.backward_input(parameters, slot, stream_gradient);
+  attention_norm_.backward_input(math, parameters, slot, stream_gradient);
 }
 
-void TransformerBlock::backward_weight(const Parameters& parameters, const StageMemory& memory,
-                                       std::span<float> gradient) const {
+void TransformerBlock::backward_weight(Math& math, const Parameters& parameters,
+                                       const StageMemory& memory, std::span<float> gradient) const {
   const std::span<float> slot = memory.slot;
   const std::span<float> normed = narrow_.in(memory.scratch);
-  attention_norm_.write_output(parameters, slot, normed);
+  attention_norm_.write_output(math, parameters, slot, normed);
   projection_.backward_weight(
-      {.input = normed, .output_gradient = attention_.projections_gradient(slot)}, gradient);
-  attention_norm_.backward_weight(slot, gradient);
+      math, {.input = normed, .output_gradient = attention_.projections_gradient(slot)}, gradient);
+  attention_norm_.backward_weight(math, slot, gradient);
   attention_output_.backward_weight(
-      {.input = attention_.output(slot), .output_gradient = attention_gradient_.in(slot)},
+      math, {.input = attention_.output(slot), .output_gradient = attention_gradient_.in(slot)},
       gradient);
 
-  expansion_norm_.write_output(parameters, slot, normed);
-  expansion_.backward_weight({.input = normed, .output_gradient = slopes_.in(slot)}, gradient);
-  expansion_norm_.backward_weight(slot, gradient);
+  expansion_norm_.write_output(math, parameters, slot, normed);
+  expansion_.backward_weight(math, {.input = normed, .output_gradient = slopes_.in(slot)},
+                             gradient);
+  expansion_norm_.backward_weight(math, slot, gradient);
   contraction_.backward_weight(
-      {.input = activated_.in(slot), .output_gradient = contraction_gradient_.in(slot)}, gradient);
+      math, {.input = activated_.in(slot), .output_gradient = contraction_gradient_.in(slot)},
+      gradient);
 }
 
 }  // namespace dualpipe

@@ -13,9 +13,10 @@
 #include <string>
 
 #include "runtime/models/attention.h"
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/layer_norm.h"
 #include "runtime/models/linear.h"
+#include "runtime/models/math.h"
 #include "runtime/models/parameters.h"
 
 namespace dualpipe {
@@ -38,13 +39,13 @@ class TransformerBlock {
   // Floats of scratch that each of the calls below needs.
   [[nodiscard]] static std::size_t scratch_size(const AttentionShape& shape);
 
-  void forward(const Parameters& parameters, const StageMemory& memory,
+  void forward(Math& math, const Parameters& parameters, const StageMemory& memory,
                std::span<float> stream) const;
   // In: the gradient of the block's output. Out: that of its input.
-  void backward_input(const Parameters& parameters, const StageMemory& memory,
+  void backward_input(Math& math, const Parameters& parameters, const StageMemory& memory,
                       std::span<float> stream_gradient) const;
   // Overwrites this block's places in `gradient`, the stage's.
-  void backward_weight(const Parameters& parameters, const StageMemory& memory,
+  void backward_weight(Math& math, const Parameters& parameters, const StageMemory& memory,
                        std::span<float> gradient) const;
 
  private:

@@ -6,6 +6,7 @@
 
 #include <render/terminal.h>
 #include <runtime/inproc_transport.h>
+#include <runtime/models/cpu_math.h>
 #include <runtime/models/model.h>
 #include <runtime/train.h>
 #include <scheduler/compile.h>
@@ -21,10 +22,11 @@ int main() {
   std::cout << to_terminal(predicted);
 
   const std::vector<std::unique_ptr<Transport>> transports = make_inproc_transports(1);
+  CpuMath math(transports.front()->device());
   ModelOptions options;
   options.microbatches = 4;
   const TrainReport report =
-      train(program, *transports.front(), find_model("mlp").make(options), {.steps = 2});
+      train(program, *transports.front(), find_model("mlp").make(options, math), {.steps = 2});
   std::cout << "loss " << report.loss.front() << " to " << report.loss.back() << "\n";
   return measure(predicted).step_time == std::chrono::milliseconds(12) ? 0 : 1;
 }

@@ -8,8 +8,9 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/parameters.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -25,8 +26,8 @@ TEST(AdamW, FirstStepByHand) {
   const FloatRange weight = parameters.add_weight("weight", 1, 1.0);
   weight.in(parameters.values())[0] = 2.0F;
   AdamW adamw(options);
-  adamw.allocate(3);
-  adamw.apply(std::array<float, 3>{0.25F, -4.0F, 3.0F}, parameters);
+  adamw.allocate(host_math().device(), 3);
+  adamw.apply(host_math(), std::array<float, 3>{0.25F, -4.0F, 3.0F}, parameters);
   EXPECT_NEAR(parameters.values()[0], 1.0 - 0.1, 1e-6);
   EXPECT_NEAR(parameters.values()[1], 1.0 + 0.1, 1e-6);
   EXPECT_NEAR(parameters.values()[2], 2.0 * (1.0 - 0.05) - 0.1, 1e-6);
@@ -38,13 +39,13 @@ TEST(AdamW, LaterStepsFollowThePapersAlgorithm) {
   const FloatRange weight = parameters.add_weight("weight", 1, 1.0);
   weight.in(parameters.values())[0] = -1.5F;
   AdamW adamw(options);
-  adamw.allocate(1);
+  adamw.allocate(host_math().device(), 1);
   double theta = -1.5;
   double m = 0.0;
   double v = 0.0;
   const std::vector<float> gradients{1.0F, -0.5F, 0.25F, 3.0F, 0.0F, 0.0F};
   for (std::size_t step = 0; step < gradients.size(); ++step) {
-    adamw.apply(std::span(gradients).subspan(step, 1), parameters);
+    adamw.apply(host_math(), std::span(gradients).subspan(step, 1), parameters);
     const double g = gradients[step];
     const double t = static_cast<double>(step + 1);
     m = 0.9 * m + 0.1 * g;

@@ -9,8 +9,10 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/random.h"
+#include "tests/support/float_array.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -30,7 +32,7 @@ struct Fixture {
   FloatArray slot{layout.size()};
 
   [[nodiscard]] std::vector<float> output() {
-    attention.forward(slot.values());
+    attention.forward(host_math(), slot.values());
     const std::span<const float> values = attention.output(slot.values());
     return {values.begin(), values.end()};
   }
@@ -93,8 +95,9 @@ TEST(CausalAttention, BackwardIsTheDifferenceOfTheForward) {
     return sum;
   };
   static_cast<void>(fixture.output());
-  FloatArray scratch(shape.scores());
-  fixture.attention.backward(slopes, {.slot = fixture.slot.values(), .scratch = scratch.values()});
+  FloatArray scratch(CausalAttention::scratch_size(shape));
+  fixture.attention.backward(host_math(), slopes,
+                             {.slot = fixture.slot.values(), .scratch = scratch.values()});
   const std::span<const float> found =
       fixture.attention.projections_gradient(fixture.slot.values());
   const std::vector<float> gradient(found.begin(), found.end());

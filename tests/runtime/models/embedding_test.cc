@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/models/parameters.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -25,7 +26,7 @@ struct Fixture {
 TEST(Embedding, ARowIsTheSumOfItsTokensAndItsPositions) {
   Fixture fixture;
   std::vector<float> stream(tokens.size() * width);
-  fixture.embedding.forward(fixture.parameters, tokens, stream);
+  fixture.embedding.forward(host_math(), fixture.parameters, tokens, stream);
   for (std::size_t row = 0; row < tokens.size(); ++row) {
     for (std::size_t column = 0; column < width; ++column) {
       const std::size_t position = vocabulary_size + row % 2;
@@ -40,7 +41,7 @@ TEST(Embedding, GradientsGatherWhereRowsCameFrom) {
   const Fixture fixture;
   const std::vector<float> slopes{1, 2, 3, 4, 5, 6, 7, 8};
   std::vector<float> gradient(fixture.parameters.values().size(), -1.0F);
-  fixture.embedding.backward_weight(tokens, slopes, gradient);
+  fixture.embedding.backward_weight(host_math(), tokens, slopes, gradient);
   std::vector<float> expected(gradient.size(), 0.0F);
   expected[std::size_t{'a'} * width] = 1 + 7;
   expected[std::size_t{'a'} * width + 1] = 2 + 8;

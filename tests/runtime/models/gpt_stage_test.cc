@@ -13,12 +13,14 @@
 #include <gtest/gtest.h>
 
 #include "runtime/models/corpus.h"
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/parameters.h"
 #include "runtime/models/random.h"
 #include "runtime/stage.h"
 #include "tests/runtime/models/hand_pipeline.h"
 #include "tests/runtime/models/reference_transformer.h"
+#include "tests/support/float_array.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -37,7 +39,7 @@ GptConfig tiny(int stages) {
 }
 
 StageFactory factory(const GptConfig& config) {
-  return [config](int stage) { return std::make_unique<GptStage>(config, stage); };
+  return [config](int stage) { return std::make_unique<GptStage>(config, stage, host_math()); };
 }
 
 // Fresh parameters have zero biases and nearly flat attention; a test of gradients wants neither.
@@ -211,7 +213,7 @@ TEST(GptStage, FreshParametersAreTheSameHoweverItIsCut) {
   const auto values = [](int stages) {
     std::vector<float> all;
     for (int stage = 0; stage < stages; ++stage) {
-      const GptStage made(tiny(stages), stage);
+      const GptStage made(tiny(stages), stage, host_math());
       all.insert(all.end(), made.parameters().values().begin(), made.parameters().values().end());
     }
     return all;
@@ -259,8 +261,8 @@ TEST(GptStage, OverfitsAShortText) {
 }
 
 TEST(GptStage, BoundariesAreTheStreamAndEndsHaveNone) {
-  const GptStage first(tiny(2), 0);
-  const GptStage last(tiny(2), 1);
+  const GptStage first(tiny(2), 0, host_math());
+  const GptStage last(tiny(2), 1, host_math());
   EXPECT_EQ(first.input_bytes(), 0U);
   EXPECT_EQ(first.output_bytes(), 60 * sizeof(float));
   EXPECT_EQ(last.input_bytes(), first.output_bytes());
@@ -274,12 +276,13 @@ TEST(GptStage, CountsItsParameters) {
   constexpr std::size_t width = 6;
   constexpr std::size_t block =
       4 * width + 18 * (width + 1) + 6 * (width + 1) + 24 * (width + 1) + 6 * (4 * width + 1);
-  EXPECT_EQ(GptStage(tiny(2), 0).parameter_count(), (256 + 5) * width + 2 * block);
-  EXPECT_EQ(GptStage(tiny(2), 1).parameter_count(), 2 * block + 2 * width + 256 * (width + 1));
+  EXPECT_EQ(GptStage(tiny(2), 0, host_math()).parameter_count(), (256 + 5) * width + 2 * block);
+  EXPECT_EQ(GptStage(tiny(2), 1, host_math()).parameter_count(),
+            2 * block + 2 * width + 256 * (width + 1));
 }
 
 TEST(GptStage, WeightsDecayAndNormsAndBiasesDoNot) {
-  const GptStage stage(tiny(1), 0);
+  const GptStage stage(tiny(1), 0, host_math());
   for (const Tensor& tensor : stage.parameters().tensors()) {
     const bool spared = tensor.name.ends_with(".bias") || tensor.name.ends_with(".gain");
     EXPECT_EQ(tensor.decays, !spared) << tensor.name;

@@ -11,6 +11,7 @@
 #include "runtime/models/model.h"
 #include "runtime/stage.h"
 #include "tests/runtime/models/hand_pipeline.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -31,7 +32,7 @@ ModelOptions small() {
 
 std::string usage_error(const ModelOptions& options) {
   try {
-    static_cast<void>(make_gpt(options));
+    static_cast<void>(make_gpt(options, host_math()));
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::usage);
     return error.what();
@@ -43,7 +44,7 @@ TEST(Gpt, ZeroSizesAreTheDefaults) {
   ModelOptions options;
   options.stages = 4;
   options.text = std::string(65, 'x');
-  const std::unique_ptr<Stage> stage = make_gpt(options)(1);
+  const std::unique_ptr<Stage> stage = make_gpt(options, host_math())(1);
   EXPECT_EQ(stage->input_bytes(), std::size_t{4} * 64 * 128 * sizeof(float));
   // Two blocks of 12 width^2 weights and 13 width biases and gains.
   EXPECT_EQ(stage->parameter_count(), 2U * (12U * 128U * 128U + 13U * 128U));
@@ -53,7 +54,7 @@ TEST(Gpt, TheFactoryOutlivesTheOptions) {
   StageFactory factory;
   {
     const ModelOptions options = small();
-    factory = make_gpt(options);
+    factory = make_gpt(options, host_math());
   }
   HandPipeline pipeline(factory, 2, 1);
   EXPECT_GT(pipeline.forward({}), 0.0);

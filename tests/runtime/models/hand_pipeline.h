@@ -14,8 +14,9 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/stage.h"
+#include "tests/support/float_array.h"
 
 namespace dualpipe {
 

@@ -11,8 +11,10 @@
 #include <gtest/gtest.h>
 
 #include "runtime/models/embedding.h"
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/parameters.h"
+#include "tests/support/float_array.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -31,15 +33,17 @@ TEST(LanguageHead, WithZeroParametersGuessesEvenly) {
   const std::vector<float> stream{1, 2, 3, 4, -1, 0, 1, 5};
   const std::array<std::uint8_t, 2> targets{'a', 'b'};
 
-  head.write_logits(parameters, memory, stream);
-  EXPECT_NEAR(head.take_loss(targets, 0.5, slot.values()), std::log(256.0), 1e-6);
+  head.write_logits(host_math(), parameters, memory, stream);
+  double loss = 0.0;
+  head.take_loss(host_math(), {.tokens = targets, .weight = 0.5}, memory, loss);
+  EXPECT_NEAR(loss, std::log(256.0), 1e-6);
 
   std::vector<float> stream_gradient(stream.size(), -1.0F);
-  head.backward_input(parameters, slot.values(), stream_gradient);
+  head.backward_input(host_math(), parameters, slot.values(), stream_gradient);
   EXPECT_EQ(stream_gradient, std::vector<float>(stream.size(), 0.0F));
 
   std::vector<float> gradient(parameters.values().size(), -1.0F);
-  head.backward_weight(parameters, memory, gradient);
+  head.backward_weight(host_math(), parameters, memory, gradient);
   const float* const bias_gradient = gradient.data() + gradient.size() - vocabulary_size;
   EXPECT_FLOAT_EQ(bias_gradient['a'], 0.5F * (2.0F / 256.0F - 1.0F));
   EXPECT_FLOAT_EQ(bias_gradient['c'], 0.5F * 2.0F / 256.0F);

@@ -9,8 +9,10 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/parameters.h"
+#include "tests/support/float_array.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -61,7 +63,7 @@ struct Fixture {
     std::ranges::transform(bias, parameters.values().subspan(width).begin(), as_float);
     std::vector<float> input(rows.size());
     std::ranges::transform(rows, input.begin(), as_float);
-    norm.normalise(input, slot.values());
+    norm.normalise(host_math(), input, slot.values());
     std::ranges::transform(slopes, norm.output_gradient(slot.values()).begin(), as_float);
   }
   static float as_float(double value) { return static_cast<float>(value); }
@@ -70,7 +72,7 @@ struct Fixture {
 TEST(LayerNorm, OutputHasTheFormulasWeightedSum) {
   Fixture fixture;
   std::vector<float> output(rows.size());
-  fixture.norm.write_output(fixture.parameters, fixture.slot.values(), output);
+  fixture.norm.write_output(host_math(), fixture.parameters, fixture.slot.values(), output);
   double sum = 0.0;
   for (std::size_t element = 0; element < output.size(); ++element) {
     sum += slopes[element] * static_cast<double>(output[element]);
@@ -83,7 +85,7 @@ TEST(LayerNorm, OutputHasTheFormulasWeightedSum) {
 TEST(LayerNorm, InputHalfAddsTheFormulasDifferences) {
   Fixture fixture;
   std::vector<float> gradient(rows.size(), 100.0F);
-  fixture.norm.backward_input(fixture.parameters, fixture.slot.values(), gradient);
+  fixture.norm.backward_input(host_math(), fixture.parameters, fixture.slot.values(), gradient);
   for (std::size_t element = 0; element < gradient.size(); ++element) {
     const double expected =
         difference({rows.begin(), rows.end()}, element,
@@ -95,7 +97,7 @@ TEST(LayerNorm, InputHalfAddsTheFormulasDifferences) {
 TEST(LayerNorm, WeightHalfOverwritesWithTheFormulasDifferences) {
   Fixture fixture;
   std::vector<float> gradient(2 * width, -1.0F);
-  fixture.norm.backward_weight(fixture.slot.values(), gradient);
+  fixture.norm.backward_weight(host_math(), fixture.slot.values(), gradient);
   for (std::size_t column = 0; column < width; ++column) {
     const double expected =
         difference({gain.begin(), gain.end()}, column,

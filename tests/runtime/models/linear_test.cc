@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/models/parameters.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -33,25 +34,26 @@ TEST_F(LinearTest, AddsItsTensors) {
 
 TEST_F(LinearTest, ForwardByHand) {
   std::vector<float> output(6, -1.0F);
-  linear_.forward(parameters_, input_, output);
+  linear_.forward(host_math(), parameters_, input_, output);
   EXPECT_EQ(output, (std::vector<float>{19, 32, 45, 9, 21, 33}));
 }
 
 TEST_F(LinearTest, ForwardAddKeepsWhatIsThere) {
   std::vector<float> output(6, 100.0F);
-  linear_.forward_add(parameters_, input_, output);
+  linear_.forward_add(host_math(), parameters_, input_, output);
   EXPECT_EQ(output, (std::vector<float>{119, 132, 145, 109, 121, 133}));
 }
 
 TEST_F(LinearTest, InputHalfByHand) {
   std::vector<float> input_gradient(4, -1.0F);
-  linear_.backward_input(parameters_, output_gradient_, input_gradient);
+  linear_.backward_input(host_math(), parameters_, output_gradient_, input_gradient);
   EXPECT_EQ(input_gradient, (std::vector<float>{7, 16, -1, -1}));
 }
 
 TEST_F(LinearTest, WeightHalfByHandOverwritesItsPlaces) {
   std::vector<float> gradient(9, -1.0F);
-  linear_.backward_weight({.input = input_, .output_gradient = output_gradient_}, gradient);
+  linear_.backward_weight(host_math(), {.input = input_, .output_gradient = output_gradient_},
+                          gradient);
   EXPECT_EQ(gradient, (std::vector<float>{1, 3, -1, 2, -1, 5, 1, 1, 1}));
 }
 

@@ -14,6 +14,7 @@
 #include "runtime/models/teacher.h"
 #include "runtime/stage.h"
 #include "tests/runtime/models/hand_pipeline.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -32,8 +33,8 @@ MlpConfig tiny(int stages) {
 }
 
 HandPipeline hand_pipeline(const MlpConfig& config, int slots) {
-  return {[config](int stage) { return std::make_unique<MlpStage>(config, stage); }, config.stages,
-          slots};
+  return {[config](int stage) { return std::make_unique<MlpStage>(config, stage, host_math()); },
+          config.stages, slots};
 }
 
 // The model once more, in double precision. Parameters: per layer a weight, then a bias.

@@ -10,6 +10,7 @@
 #include "runtime/models/model.h"
 #include "runtime/stage.h"
 #include "tests/runtime/models/hand_pipeline.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -22,19 +23,19 @@ ModelOptions options_for(int stages, int layers) {
 }
 
 TEST(Mlp, ZeroSizesAreTheDefaults) {
-  const std::unique_ptr<Stage> stage = make_mlp(options_for(4, 0))(1);
+  const std::unique_ptr<Stage> stage = make_mlp(options_for(4, 0), host_math())(1);
   EXPECT_EQ(stage->input_bytes(), std::size_t{32} * 64 * sizeof(float));
   EXPECT_EQ(stage->parameter_count(), 2U * (64U * 64U + 64U));
 }
 
 TEST(Mlp, RefusesOptionsThatDoNotFit) {
-  EXPECT_THROW(static_cast<void>(make_mlp(options_for(0, 0))), Error);
-  EXPECT_THROW(static_cast<void>(make_mlp(options_for(3, 2))), Error);
+  EXPECT_THROW(static_cast<void>(make_mlp(options_for(0, 0), host_math())), Error);
+  EXPECT_THROW(static_cast<void>(make_mlp(options_for(3, 2), host_math())), Error);
   ModelOptions options = options_for(1, 1);
   options.width = -1;
-  EXPECT_THROW(static_cast<void>(make_mlp(options)), Error);
+  EXPECT_THROW(static_cast<void>(make_mlp(options, host_math())), Error);
   options.width = 1 << 20;
-  EXPECT_THROW(static_cast<void>(make_mlp(options)), Error);
+  EXPECT_THROW(static_cast<void>(make_mlp(options, host_math())), Error);
 }
 
 // The targets' variance is about 0.39: who only learns their mean stays there.
@@ -44,7 +45,7 @@ TEST(Mlp, LearnsItsTeacher) {
   options.microbatches = microbatches;
   options.width = 16;
   options.learning_rate = 1e-2;
-  HandPipeline pipeline(make_mlp(options), 2, 1);
+  HandPipeline pipeline(make_mlp(options, host_math()), 2, 1);
   double loss = 0.0;
   for (std::uint64_t step = 0; step < 150; ++step) {
     loss = pipeline.train(step, microbatches);

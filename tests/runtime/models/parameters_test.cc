@@ -8,7 +8,8 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -53,6 +54,14 @@ TEST(Parameters, AWeightHasItsDeviation) {
   }
   // The standard error of a deviation is 1 / sqrt(2 count) of it: 0.7 % here, and five of them.
   EXPECT_NEAR(std::sqrt(squares / 10'000), 0.02, 0.02 * 0.036);
+}
+
+TEST(Parameters, MovedToADeviceTheyHaveTheSameValuesThere) {
+  Parameters parameters(4);
+  const FloatRange range = parameters.add_weight("weight", 100, 0.5);
+  parameters.move_to(host_math().device());
+  EXPECT_TRUE(std::ranges::equal(range.in(parameters.values()), weight(4, "weight")));
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(parameters.values().data()) % 64, 0U);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "costs/error.h"
 #include "runtime/models/model.h"
 #include "runtime/stage.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -55,7 +56,8 @@ struct Pipeline {
   MessageBytes gradient_to_first{};
 
   Pipeline() {
-    const StageFactory factory = make_spin(options_for(3, {costs(1), costs(1), costs(2)}));
+    const StageFactory factory =
+        make_spin(options_for(3, {costs(1), costs(1), costs(2)}), host_math());
     first = factory(0);
     middle = factory(1);
     last = factory(2);
@@ -185,7 +187,7 @@ TEST(Spin, ASpoiltMessageIsFound) {
 
 TEST(Spin, RefusesCostsOfAnotherPipeline) {
   try {
-    static_cast<void>(make_spin(options_for(3, {costs(1)})));
+    static_cast<void>(make_spin(options_for(3, {costs(1)}), host_math()));
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ExitCode::usage);

@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/cpu_device.h"
 #include "runtime/models/adamw.h"
+#include "runtime/models/cpu_math.h"
 #include "runtime/models/parameters.h"
 #include "tests/support/refusal.h"
 
@@ -20,11 +22,14 @@ using testing::HasSubstr;
 struct Model {
   explicit Model(std::size_t size) : parameters(3), optimizer({}) {
     static_cast<void>(parameters.add_weight("w", size, 0.5));
-    optimizer.allocate(size);
+    parameters.move_to(device);
+    optimizer.allocate(device, size);
   }
   void step(float slope) {
-    optimizer.apply(std::vector<float>(parameters.values().size(), slope), parameters);
+    optimizer.apply(math, std::vector<float>(parameters.values().size(), slope), parameters);
   }
+  CpuDevice device;
+  CpuMath math{device};
   Parameters parameters;
   AdamW optimizer;
 };
@@ -35,8 +40,9 @@ TEST(StageState, ARestoredModelTakesTheSameNextSteps) {
   original.step(0.5F);
   original.step(-2.0F);
   Model restored(5);
-  restore_state(save_state(original.parameters, original.optimizer), restored.parameters,
-                restored.optimizer);
+  restore_state(restored.device,
+                save_state(original.device, original.parameters, original.optimizer),
+                restored.parameters, restored.optimizer);
   for (const float slope : {1.0F, -0.25F, 3.0F}) {
     original.step(slope);
     restored.step(slope);
@@ -46,12 +52,13 @@ TEST(StageState, ARestoredModelTakesTheSameNextSteps) {
 }
 
 TEST(StageState, OfAnotherSizeIsRefused) {
-  const Model original(5);
-  const std::vector<std::byte> state = save_state(original.parameters, original.optimizer);
+  Model original(5);
+  const std::vector<std::byte> state =
+      save_state(original.device, original.parameters, original.optimizer);
   Model other(6);
   EXPECT_THAT(refusal(ExitCode::input_output,
                       [&] {
-                        restore_state(state, other.parameters, other.optimizer);
+                        restore_state(other.device, state, other.parameters, other.optimizer);
                         return 0;
                       }),
               AllOf(HasSubstr("68 bytes"), HasSubstr("80"), HasSubstr("sizes")));

@@ -10,9 +10,11 @@
 #include <gtest/gtest.h>
 
 #include "runtime/models/attention.h"
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 #include "runtime/models/parameters.h"
 #include "runtime/models/random.h"
+#include "tests/support/float_array.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -47,10 +49,10 @@ TEST(TransformerBlock, WithZeroParametersIsTheIdentity) {
     value = 0.0F;
   }
   std::vector<float> values = stream(1);
-  fixture.block.forward(fixture.parameters, fixture.memory(), values);
+  fixture.block.forward(host_math(), fixture.parameters, fixture.memory(), values);
   EXPECT_EQ(values, stream(1));
   std::vector<float> gradient = stream(2);
-  fixture.block.backward_input(fixture.parameters, fixture.memory(), gradient);
+  fixture.block.backward_input(host_math(), fixture.parameters, fixture.memory(), gradient);
   EXPECT_EQ(gradient, stream(2));
 }
 
@@ -65,12 +67,12 @@ TEST(TransformerBlock, NothingSurvivesInTheScratch) {
     };
     std::vector<float> values = stream(1);
     spoil_scratch();
-    fixture.block.forward(fixture.parameters, fixture.memory(), values);
+    fixture.block.forward(host_math(), fixture.parameters, fixture.memory(), values);
     spoil_scratch();
-    fixture.block.backward_input(fixture.parameters, fixture.memory(), values);
+    fixture.block.backward_input(host_math(), fixture.parameters, fixture.memory(), values);
     spoil_scratch();
     std::vector<float> gradient(fixture.parameters.values().size());
-    fixture.block.backward_weight(fixture.parameters, fixture.memory(), gradient);
+    fixture.block.backward_weight(host_math(), fixture.parameters, fixture.memory(), gradient);
     gradient.insert(gradient.end(), values.begin(), values.end());
     return gradient;
   };

@@ -1,9 +1,7 @@
-#include "runtime/models/float_array.h"
+#include "runtime/models/float_layout.h"
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <new>
 #include <span>
 
 #include "costs/check.h"
@@ -11,8 +9,7 @@
 namespace dualpipe {
 namespace {
 
-constexpr std::size_t line_bytes = 64;
-constexpr std::size_t line_floats = line_bytes / sizeof(float);
+constexpr std::size_t line_floats = 64 / sizeof(float);
 
 bool holds_floats(std::span<const std::byte> bytes) {
   return bytes.size() % sizeof(float) == 0 &&
@@ -25,17 +22,6 @@ FloatRange FloatLayout::add(std::size_t size) {
   const FloatRange range{.offset = size_, .size = size};
   size_ += (size + line_floats - 1) / line_floats * line_floats;
   return range;
-}
-
-FloatArray::FloatArray(std::size_t size)
-    : size_(size),
-      memory_(static_cast<float*>(
-          ::operator new[](size * sizeof(float), std::align_val_t(line_bytes)))) {
-  std::ranges::fill(values(), 0.0F);
-}
-
-void FloatArray::Freer::operator()(float* memory) const {
-  ::operator delete[](memory, std::align_val_t(line_bytes));
 }
 
 std::span<float> as_floats(std::span<std::byte> bytes) {

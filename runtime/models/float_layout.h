@@ -5,7 +5,6 @@
 #pragma once
 
 #include <cstddef>
-#include <memory>
 #include <span>
 
 namespace dualpipe {
@@ -31,23 +30,6 @@ class FloatLayout {
 
  private:
   std::size_t size_ = 0;
-};
-
-// Owns zeroed floats that begin on a cache line.
-class FloatArray {
- public:
-  FloatArray() = default;
-  explicit FloatArray(std::size_t size);
-
-  [[nodiscard]] std::span<float> values() { return {memory_.get(), size_}; }
-  [[nodiscard]] std::span<const float> values() const { return {memory_.get(), size_}; }
-
- private:
-  struct Freer {
-    void operator()(float* memory) const;
-  };
-  std::size_t size_ = 0;
-  std::unique_ptr<float[], Freer> memory_;
 };
 
 // What a layer works on during one call: its microbatch's slot, and memory that means nothing
