@@ -24,6 +24,7 @@ class CpuMath final : public Math {
   using Math::copy;
   void copy(std::span<const std::byte> from, std::span<std::byte> to) override;
   void zero(std::span<float> values) override;
+  void reserve(std::size_t /*operand_size*/) override {}
   void multiply(const Product& product, const Matrix& result) override;
   void set_rows(std::span<const float> row, std::span<float> rows) override;
   void add_to_rows(std::span<const float> row, std::span<float> rows) override;

@@ -12,6 +12,7 @@
 #include "runtime/models/adamw.h"
 #include "runtime/models/embedding.h"
 #include "runtime/models/float_layout.h"
+#include "runtime/models/language_head.h"
 #include "runtime/models/layer_norm.h"
 #include "runtime/models/math.h"
 #include "runtime/models/model_sizes.h"
@@ -77,6 +78,7 @@ void GptStage::allocate(int activation_slots) {
   for (std::size_t slot = 0; slot < slots; ++slot) {
     slots_.emplace_back(device, slot_layout_.size() * sizeof(float));
   }
+  math_.reserve(TransformerBlock::operand_size(config_.shape));
   scratch_ = DeviceMemory(device, scratch_bytes);
   if (math_.side() != nullptr) {
     side_ = DeviceMemory(device, scratch_bytes);
@@ -86,6 +88,7 @@ void GptStage::allocate(int activation_slots) {
     host_inputs_ = DeviceMemory(device, microbatches * rows, MemoryHome::host);
   }
   if (head_) {
+    math_.reserve(LanguageHead::operand_size({.rows = rows, .width = width()}));
     stream_ = DeviceMemory(device, stream_size() * sizeof(float));
     targets_ = DeviceMemory(device, rows);
     host_targets_ = DeviceMemory(device, microbatches * rows, MemoryHome::host);

@@ -1,5 +1,7 @@
 #include "runtime/models/language_head.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <span>
 
 #include "runtime/models/embedding.h"
@@ -23,6 +25,10 @@ LanguageHead::LanguageHead(const LayerNormShape& shape, Parameters& parameters,
       logits_(slot_layout.add(shape.rows * vocabulary_size)),
       normed_{.offset = 0, .size = shape.rows * shape.width},
       row_losses_{.offset = 0, .size = shape.rows} {}
+
+std::size_t LanguageHead::operand_size(const LayerNormShape& shape) {
+  return vocabulary_size * std::max(shape.rows, shape.width);
+}
 
 void LanguageHead::write_logits(Math& math, const Parameters& parameters, const StageMemory& memory,
                                 std::span<const float> stream) const {

@@ -18,6 +18,9 @@ class LanguageHead {
   // Adds final_norm.* and head.* to the parameters and its places to the slot.
   LanguageHead(const LayerNormShape& shape, Parameters& parameters, FloatLayout& slot_layout);
 
+  // Elements of the largest operand of a product, for Math::reserve(): the logits or the weight.
+  [[nodiscard]] static std::size_t operand_size(const LayerNormShape& shape);
+
   // Every call needs scratch for one residual stream.
 
   // Puts the logits of the stream into the slot.

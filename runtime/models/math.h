@@ -132,6 +132,9 @@ class Math {
   }
   virtual void zero(std::span<float> values) = 0;
 
+  // Before the first product: elements of the largest operand that any will have, all `count`
+  // matrices together. May allocate.
+  virtual void reserve(std::size_t operand_size) = 0;
   // result = scale * left * right + keep * result, `count` times.
   virtual void multiply(const Product& product, const Matrix& result) = 0;
 

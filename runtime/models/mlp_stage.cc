@@ -1,5 +1,6 @@
 #include "runtime/models/mlp_stage.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -63,6 +64,7 @@ void MlpStage::allocate(int activation_slots) {
   const std::size_t microbatches = static_cast<std::size_t>(config_.microbatches);
   parameters_.move_to(device);
   optimizer_.allocate(device, parameter_count());
+  math_.reserve(config_.width * std::max(config_.samples, config_.width));
   for (int slot = 0; slot < activation_slots; ++slot) {
     slots_.emplace_back(device, slot_layout_.size() * sizeof(float));
   }

@@ -66,6 +66,12 @@ std::size_t TransformerBlock::scratch_size(const AttentionShape& shape) {
   return std::max(expansion * narrow, narrow + CausalAttention::scratch_size(shape));
 }
 
+// The wide activations, the weights to or from them, or the scores of a sample's heads.
+std::size_t TransformerBlock::operand_size(const AttentionShape& shape) {
+  const std::size_t wide = expansion * shape.width();
+  return std::max({wide * shape.rows(), wide * shape.width(), shape.heads * shape.scores()});
+}
+
 void TransformerBlock::forward(Math& math, const Parameters& parameters, const StageMemory& memory,
                                std::span<float> stream) const {
   const std::span<float> slot = memory.slot;

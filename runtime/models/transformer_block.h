@@ -39,6 +39,9 @@ class TransformerBlock {
   // Floats of scratch that each of the calls below needs.
   [[nodiscard]] static std::size_t scratch_size(const AttentionShape& shape);
 
+  // Elements of the largest operand of a product, for Math::reserve().
+  [[nodiscard]] static std::size_t operand_size(const AttentionShape& shape);
+
   void forward(Math& math, const Parameters& parameters, const StageMemory& memory,
                std::span<float> stream) const;
   // In: the gradient of the block's output. Out: that of its input.
