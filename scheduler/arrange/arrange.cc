@@ -319,7 +319,7 @@ Words arrange(const Tracks& tracks, const Seeds& seeds, const ArrangeOptions& op
   for (const Words& words : seeds.words) {
     best.consider(words);
   }
-  std::int64_t spent = 0;
+  std::int64_t spent = options.spent;
   if (options.periodic_plans) {
     CoreSearch search(tracks, best);
     spent += search.try_lists(options.effort / 4);

@@ -24,6 +24,7 @@ struct Seeds {
 struct ArrangeOptions {
   Objective objective;
   std::int64_t effort = 0;      // letters to time, all in all
+  std::int64_t spent = 0;       // of it, on the seeds
   bool periodic_plans = false;  // look for what can be repeated: worth it where memory is tight
 };
 

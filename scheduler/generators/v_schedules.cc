@@ -21,6 +21,7 @@
 #include <cstdint>
 #include <functional>
 #include <numeric>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -31,9 +32,11 @@
 #include "scheduler/arrange/memory_model.h"
 #include "scheduler/arrange/periodic.h"
 #include "scheduler/arrange/tracks.h"
+#include "scheduler/arrange/word_times.h"
 #include "scheduler/generate.h"
 #include "scheduler/generators/families.h"
 #include "scheduler/generators/prune.h"
+#include "scheduler/generators/v_block_words.h"
 #include "scheduler/generators/zb_v_rounds.h"
 #include "scheduler/op.h"
 #include "scheduler/pipeline.h"
@@ -251,6 +254,33 @@ std::vector<PeriodicPlan> find_building_blocks(const Tracks& tracks) {
   return plans;
 }
 
+// Of the words of the most promising blocks, those of which the longest rank is shortest. Returns
+// what finding them cost, in letters timed.
+std::int64_t add_block_words(const Tracks& tracks, std::int64_t effort, Seeds& seeds) {
+  constexpr std::int64_t letters_per_letter = 12;  // what making and timing words costs, in timings
+  const std::int64_t each = letters_per_letter * tracks.letters();
+  WordTimes timer(tracks);
+  std::optional<Words> best;
+  std::pair best_times(Time::max(), Time::max());
+  std::int64_t spent = 0;
+  for (const PeriodicPlan& plan : seeds.plans) {
+    if (spent + each > effort) {
+      break;
+    }
+    spent += each;
+    std::optional<Words> words = v_block_words(tracks, plan);
+    const std::optional<StepTimes> times = words ? timer.measure(*words) : std::nullopt;
+    if (times && std::pair(times->longest_rank_time, times->makespan) < best_times) {
+      best_times = {times->longest_rank_time, times->makespan};
+      best = std::move(words);
+    }
+  }
+  if (best) {
+    seeds.words.push_back(std::move(*best));
+  }
+  return spent;
+}
+
 struct OwnTerms {
   std::string_view name;
   std::int64_t activations = 0;
@@ -267,13 +297,16 @@ RankOrders arrange_v(const Shape& shape, const Target& target, const OwnTerms& o
   const bool tight = tracks.limit - most < 2 * std::int64_t{shape.ranks} * largest.activation;
   Seeds seeds{.words = zb_v_rounds(tracks), .plans = {}};
   seeds.words.push_back(words_of(tracks, zb_v_published_order(shape)));
+  std::int64_t spent = 0;
   if (tight) {
     seeds.plans = find_building_blocks(tracks);
+    spent = add_block_words(tracks, target.effort / 6, seeds);
   }
-  return orders_of(
-      tracks,
-      arrange(tracks, seeds,
-              {.objective = own.objective, .effort = target.effort, .periodic_plans = tight}));
+  return orders_of(tracks, arrange(tracks, seeds,
+                                   {.objective = own.objective,
+                                    .effort = target.effort,
+                                    .spent = spent,
+                                    .periodic_plans = tight}));
 }
 
 // Its paper's measure is the time from a rank's first op to its last.

@@ -2,7 +2,6 @@
 // reference schedulers make of the same shapes and costs: no slower in either time, and no more
 // memory. One tick of the golden file is a microsecond here.
 
-#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -46,7 +45,7 @@ struct Reference {
 
 constexpr std::array<Reference, 13> references{{
     {.name = "zbv", .family = "zb-v", .effort = 5'000'000},
-    {.name = "vhalf", .family = "v-half", .effort = 4'000'000},
+    {.name = "vhalf", .family = "v-half", .effort = 6'000'000},
     {.name = "vmin", .family = "v-min", .effort = 5'000'000},
     {.name = "v_adaptive_1of2", .family = "zb-v", .memory = Memory::given, .effort = 4'000'000},
     {.name = "v_adaptive_2of3", .family = "zb-v", .memory = Memory::given, .effort = 4'000'000},
@@ -58,37 +57,6 @@ constexpr std::array<Reference, 13> references{{
     {.name = "gis4_gp", .family = "gis"},
     {.name = "gis2_gh", .family = "gis-h"},
     {.name = "1f1bv", .family = "1f1b-v"},
-}};
-
-// Rows that the engine does not reach with the effort above, and by how much at most: in
-// thousandths of the row's time. Nobody may lose more; whoever gains shortens the list.
-struct Gap {
-  std::string_view reference;
-  std::string_view costs;
-  int ranks = 0;
-  int microbatches = 0;
-  int per_mille = 0;
-};
-constexpr std::array<Gap, 19> gaps{{
-    {"vhalf", "gpt6.2B", 4, 12, 3},
-    {"vhalf", "gpt6.2B", 4, 16, 6},
-    {"vhalf", "A", 4, 32, 5},
-    {"vhalf", "gpt1.5B", 4, 32, 5},
-    {"vhalf", "gpt6.2B", 4, 32, 3},
-    {"vhalf", "A", 8, 16, 17},
-    {"vhalf", "gpt1.5B", 8, 16, 22},
-    {"vhalf", "gpt6.2B", 8, 16, 20},
-    {"v_adaptive_1of2", "gpt6.2B", 4, 12, 1},
-    {"v_adaptive_1of2", "A", 8, 16, 19},
-    {"v_adaptive_1of2", "gpt6.2B", 8, 16, 31},
-    {"v_adaptive_2of3", "gpt6.2B", 4, 12, 1},
-    {"v_adaptive_2of3", "gpt6.2B", 4, 16, 1},
-    {"v_adaptive_2of3", "unit", 8, 16, 28},
-    {"v_adaptive_2of3", "A", 8, 16, 32},
-    {"v_adaptive_2of3", "gpt1.5B", 8, 16, 43},
-    {"v_adaptive_2of3", "gpt6.2B", 8, 16, 40},
-    {"v_adaptive_2of3", "longctx", 8, 16, 6},
-    {"zbv", "A", 8, 16, 2},
 }};
 
 struct Row {
@@ -131,14 +99,6 @@ CostModel costs_of(const std::string& name, int stages) {
   return equal_costs(stages, stage, ticks(costs.at("comm")));
 }
 
-Time allowed(Time time, const Row& row, std::string_view reference, std::string_view costs) {
-  const auto* const gap = std::ranges::find_if(gaps, [&](const Gap& one) {
-    return one.reference == reference && one.costs == costs && one.ranks == row.shape.ranks &&
-           one.microbatches == row.shape.microbatches;
-  });
-  return gap == gaps.end() ? time : time + time * gap->per_mille / 1000;
-}
-
 void expect_memory(const Schedule& schedule, const Row& row, Memory memory) {
   const std::size_t stages = static_cast<std::size_t>(schedule.pipeline.stages());
   const std::vector<StageBytes> halves(stages, {.activation = 2, .weight_operands = 1});
@@ -179,11 +139,8 @@ TEST_P(ReferenceNumbers, AreReachedOrBeatenAtNoMoreMemory) {
     }
     const Schedule schedule = generate(family, row.shape, target);
     const Metrics metrics = measure(simulate(compile_or_throw(schedule, eager), costs));
-    EXPECT_LE(metrics.step_time, allowed(row.makespan, row, reference.name, costs_name))
-        << "makespan of the reference: " << row.makespan.count();
-    EXPECT_LE(metrics.longest_rank_time,
-              allowed(row.longest_rank_time, row, reference.name, costs_name))
-        << "longest rank time of the reference: " << row.longest_rank_time.count();
+    EXPECT_LE(metrics.step_time, row.makespan);
+    EXPECT_LE(metrics.longest_rank_time, row.longest_rank_time);
     if (reference.memory != Memory::none) {
       expect_memory(schedule, row, reference.memory);
     }
