@@ -5,14 +5,11 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
@@ -37,6 +34,7 @@
 #include "runtime/models/cpu_math.h"
 #include "runtime/models/model.h"
 #include "runtime/train.h"
+#include "runtime/train_on_threads.h"
 #include "runtime/transport.h"
 #include "scheduler/compile.h"
 #include "scheduler/file.h"
@@ -296,34 +294,6 @@ FaultPlan fault_plan(const RunOptions& options) {
 
 // --- threads ---
 
-// Runs all ranks as threads of this process. The first error wins: it has stopped the others.
-TrainReport train_on_threads(const Job& job,
-                             const std::vector<std::unique_ptr<Transport>>& transports) {
-  std::mutex mutex;
-  std::exception_ptr first_error;
-  TrainReport report;
-  {
-    std::vector<std::jthread> threads;
-    for (const std::unique_ptr<Transport>& transport : transports) {
-      threads.emplace_back([&] {
-        try {
-          TrainReport own = train_rank(job, *transport);
-          if (transport->rank() == 0) {
-            report = std::move(own);
-          }
-        } catch (...) {
-          const std::scoped_lock lock(mutex);
-          first_error = first_error ? first_error : std::current_exception();
-        }
-      });
-    }
-  }
-  if (first_error) {
-    std::rethrow_exception(first_error);
-  }
-  return report;
-}
-
 ExitCode run_on_threads(const RunOptions& options) {
   const Job job = make_job(options, resolve_config(options.subject));
   const FaultPlan plan = fault_plan(options);
@@ -332,7 +302,9 @@ ExitCode run_on_threads(const RunOptions& options) {
   if (is_faulty(options)) {
     transports = make_fault_transports(std::move(transports), plan);
   }
-  write_report(train_on_threads(job, transports), options, job.program);
+  const TrainReport report = train_on_threads(
+      transports, [&](Transport& transport) { return train_rank(job, transport); });
+  write_report(report, options, job.program);
   return ExitCode::ok;
 }
 

@@ -25,6 +25,11 @@ if(DUALPIPE_HAS_NCCL)
   install(FILES cmake/FindNCCL.cmake DESTINATION ${config_dir})
 endif()
 install(TARGETS dualpipe-sim dualpipe-run)
+# For builds without CMake: the runtime over threads, in C or C++.
+file(RELATIVE_PATH DUALPIPE_PREFIX_OF_PC /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /prefix)
+configure_file(cmake/dualpipe-runtime.pc.in dualpipe-runtime.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/dualpipe-runtime.pc
+        DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 configure_package_config_file(cmake/dualpipeConfig.cmake.in dualpipeConfig.cmake
                               INSTALL_DESTINATION ${config_dir})
 write_basic_package_version_file(dualpipeConfigVersion.cmake COMPATIBILITY SameMinorVersion)

@@ -54,8 +54,8 @@ class Device {
   // Waits until the queue has come to the mark; false when the deadline passes first. Throws Error
   // (callback) when what was asked for has failed on the device.
   [[nodiscard]] virtual bool wait(std::size_t number, Deadline deadline) = 0;
-  // Waits until the queue is empty; false when the deadline passes first. Throws as wait() does. For
-  // what is done between steps.
+  // Waits until the queue is empty; false when the deadline passes first. Throws as wait() does.
+  // For what is done between steps.
   [[nodiscard]] virtual bool finish(Deadline deadline) = 0;
   // When the queue came to the mark, by the host's steady clock. Requires: wait() has returned
   // true.

@@ -89,7 +89,7 @@ class CudaDevice final : public Device {
   std::vector<Mark> marks_;
   std::uint64_t marks_set_ = 0;
   std::array<CUevent_st*, 3> tie_events_{};
-  cudaEvent_t finish_event_ = nullptr;
+  CUevent_st* finish_event_ = nullptr;
   Tie tie_;
   bool annotated_ = false;
 };
