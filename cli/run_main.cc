@@ -263,11 +263,12 @@ std::string as_table(const TrainReport& report, const RunOptions& options, const
 }
 
 void write_report(const TrainReport& report, const RunOptions& options, const Program& program) {
+  // The trace last: a full disk must not take the result of a long run with it.
+  write_file("-", options.format == "json" ? as_json(report, options, program)
+                                           : as_table(report, options, program));
   if (options.trace_path) {
     write_file(*options.trace_path, to_json(report.timelines[typical_step(report)]));
   }
-  write_file("-", options.format == "json" ? as_json(report, options, program)
-                                           : as_table(report, options, program));
 }
 
 // --- transports ---

@@ -3,7 +3,7 @@
 # code within ten seconds, exactly one line that matches, and nothing left: no process, no file in
 # /dev/shm. The faults that come from outside:
 #   continue       the rank that stops itself is continued before the deadline
-#   launcher_dies  mpirun is killed while a rank is stopped
+#   launcher_dies  mpirun is killed; its ranks go at once, not when MPI notices
 set -u
 program=$1 fault=$2 code=$3 regex=$4
 work=$(mktemp -d)
@@ -37,6 +37,7 @@ stopped() {
 }
 
 begin=$SECONDS
+patience=20 # twentieths of a second for processes to be gone
 case $fault in
   continue)
     job stop
@@ -47,9 +48,10 @@ case $fault in
   launcher_dies)
     # Its own files are left behind with nobody to remove them: have them where this script does.
     export TMPDIR=$work OMPI_MCA_btl=self,tcp
-    job stop
-    rank=$(stopped)
+    job hang
+    until [[ $(ls "$work/ranks" | wc -l) == 2 || $SECONDS -gt $((begin + 9)) ]]; do sleep 0.05; done
     kill -KILL $!
+    patience=8
     ;;
   *) job "$fault" ;;
 esac
@@ -65,11 +67,11 @@ runs() {
   grep -qsE '^State:.[^ZX]' "/proc/$1/status"
 }
 for rank in "$work/ranks"/*; do
-  for ((attempt = 0; attempt < 20; ++attempt)); do
+  for ((attempt = 0; attempt < patience; ++attempt)); do
     runs "${rank##*/}" || break
     sleep 0.05
   done
-  ! runs "${rank##*/}" || fail "process ${rank##*/} is left a second after the job"
+  ! runs "${rank##*/}" || fail "process ${rank##*/} is left after the job"
   while IFS= read -r file; do
     [[ ! -e $file ]] || fail "$file is left"
   done <"$rank"
