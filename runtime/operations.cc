@@ -10,6 +10,7 @@
 
 #include "costs/check.h"
 #include "costs/error.h"
+#include "runtime/device.h"
 #include "runtime/transport.h"
 
 namespace dualpipe {
@@ -39,7 +40,7 @@ Ticket Operations::open() {
 
 void Operations::check() const {
   if (is_closed_.load()) {
-    throw Error(closed_->code, closed_->reason);
+    throw Error(closed_.code, closed_.reason);
   }
 }
 
@@ -111,7 +112,7 @@ void Operations::fail(Ticket ticket, const std::string& reason) {
 void Operations::close(ExitCode code, const std::string& reason) {
   {
     const std::scoped_lock lock(closing_);
-    if (closed_) {
+    if (is_closed_.load()) {
       return;
     }
     closed_ = Closed{.code = code, .reason = reason};

@@ -12,7 +12,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -80,7 +79,7 @@ class Operations {
   std::atomic<Ticket> awaited_{nothing};  // what the rank's thread sleeps for
   Doorbell bell_;                         // that it sleeps by
   std::mutex closing_;                    // two threads may close at once
-  std::optional<Closed> closed_;          // written before is_closed_
+  Closed closed_;                         // written before is_closed_
   std::atomic<bool> is_closed_{false};
 };
 

@@ -129,12 +129,14 @@ std::string header(const Timeline& timeline, const LinkFits& fits, const JitterC
         "waiting\ncount; what the others took longer is its being busy.\n\n";
     text += links_table(fits);
     text += "\n" + clocks_text(timeline);
-    text +=
-        fits.all.has_sizes
-            ? "p2p is the time of the mean message, p2p_latency what of it does not depend on "
-              "bytes.\n"
-            : "All messages are of one size: latency and bandwidth cannot be told apart, and p2p "
-              "is both.\n";
+    if (fits.all.has_sizes) {
+      text +=
+          "p2p is the time of the mean message, p2p_latency what of it does not depend on bytes.\n";
+    } else {
+      text += fmt::format("{}: latency and bandwidth cannot be told apart, and p2p is both.\n",
+                          fits.all.bytes > 0.0 ? "All messages are of one size"
+                                               : "The trace does not say how large messages are");
+    }
   }
   text += fmt::format(
       "\nLogarithms deviate by {:.4f} among slots of a kind, by {:.4f} among "

@@ -9,7 +9,6 @@
 #include <set>
 #include <span>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -32,12 +31,14 @@ namespace {
 
 // What the stages of a rank have been handed.
 struct Seen {
-  std::set<std::pair<const std::byte*, std::size_t>> buffers;
-  std::vector<std::set<int>> activation_slots;  // [stage object], in the order they were made
+  std::map<const std::byte*, std::size_t> buffers;  // the largest use of each: channels of several
+                                                    // boundaries have messages of several sizes
+  std::vector<std::set<int>> activation_slots;      // [stage object], in the order they were made
 
   void add(std::span<const std::byte> buffer) {
     if (!buffer.empty()) {
-      buffers.insert({buffer.data(), buffer.size()});
+      std::size_t& size = buffers[buffer.data()];
+      size = std::max(size, buffer.size());
     }
   }
 };
