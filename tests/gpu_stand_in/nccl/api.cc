@@ -14,6 +14,7 @@
 #include "tests/gpu_stand_in/handles.h"
 #include "tests/gpu_stand_in/nccl/communicator.h"
 #include "tests/gpu_stand_in/nccl/group.h"
+#include "tests/gpu_stand_in/nccl/last_error.h"
 #include "tests/gpu_stand_in/nccl/segment.h"
 
 using stand_in::Communicator;
@@ -36,15 +37,8 @@ ncclResult_t with(ncclComm_t handle, const Body& body) {
   return communicator ? body(communicator) : ncclInvalidArgument;
 }
 
-ncclResult_t fail_without_communicator(ncclResult_t result, const std::string& why);
-
-std::string& error_without_communicator() {
-  thread_local std::string text;
-  return text;
-}
-
 ncclResult_t fail_without_communicator(ncclResult_t result, const std::string& why) {
-  error_without_communicator() = why;
+  stand_in::set_last_error(why);
   return result;
 }
 
@@ -266,10 +260,11 @@ const char* ncclGetErrorString(ncclResult_t result) {
   return number < words.size() ? words[number] : "unknown result code";
 }
 
+// Without a communicator: of any one.
 const char* ncclGetLastError(ncclComm_t handle) {
   thread_local std::string text;
   const Handle communicator = communicators().find(handle);
-  text = communicator ? communicator->last_error() : error_without_communicator();
+  text = communicator ? communicator->last_error() : stand_in::last_error();
   return text.c_str();
 }
 }

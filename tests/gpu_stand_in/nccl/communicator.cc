@@ -18,6 +18,7 @@
 #include <nccl.h>
 
 #include "tests/gpu_stand_in/cudart/enqueue.h"
+#include "tests/gpu_stand_in/nccl/last_error.h"
 #include "tests/gpu_stand_in/nccl/launch_order.h"
 #include "tests/gpu_stand_in/nccl/segment.h"
 
@@ -51,6 +52,7 @@ std::string Communicator::last_error() const {
 }
 
 ncclResult_t Communicator::fail(ncclResult_t result, const std::string& why) {
+  set_last_error(why);
   const std::scoped_lock lock(state_mutex_);
   if (failure_ == ncclSuccess) {
     failure_ = result;
