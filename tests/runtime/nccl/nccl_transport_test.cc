@@ -3,6 +3,7 @@
 
 #include "runtime/nccl/nccl_transport.h"
 
+#include <barrier>
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
@@ -46,14 +47,17 @@ Program four_ranks(const std::string& family) {
   return compile_or_throw(generate(find_family(family), {.ranks = ranks, .microbatches = 16}));
 }
 
+// The work begins once all ranks are connected, for it may end the job.
 template <typename Work>
 void on_all_ranks(const Program& program, const Work& work) {
   std::vector<std::unique_ptr<Transport>> inner = make_inproc_transports(ranks);
+  std::barrier connected(ranks);
   std::vector<std::jthread> threads;
   for (std::unique_ptr<Transport>& one : inner) {
     threads.emplace_back([&] {
       const std::unique_ptr<Transport> transport =
           make_nccl_transport(std::move(one), program, {.reserved_sms = 16});
+      connected.arrive_and_wait();
       work(*transport);
     });
   }
