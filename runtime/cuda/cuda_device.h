@@ -40,6 +40,7 @@ class CudaDevice final : public Device {
 
   [[nodiscard]] std::string_view name() const override { return "cuda"; }
   [[nodiscard]] int run_ahead_max() const override { return 64; }
+  [[nodiscard]] bool memory_is_hosts() const override { return false; }
 
   [[nodiscard]] std::byte* allocate(std::size_t bytes, MemoryHome home) override;
   // Returns when the GPU has done what was asked of it before.

@@ -79,7 +79,8 @@ float normalise_row(std::span<const float> from, std::span<float> to) {
 }  // namespace
 
 CpuMath::CpuMath(Device& device) : device_(device) {
-  CHECK(device.run_ahead_max() == 0);  // A queue that the host ran past would not be waited for.
+  // A queue that the host could run ahead of would not be waited for.
+  CHECK(device.memory_is_hosts() && device.run_ahead_max() == 0);
   use_one_blas_thread();
 }
 

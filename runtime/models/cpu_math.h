@@ -13,7 +13,7 @@ namespace dualpipe {
 
 class CpuMath final : public Math {
  public:
-  // Requires: a device whose memory the host can use.
+  // Requires: a device that has done what it is asked for, in memory of the host.
   explicit CpuMath(Device& device);
 
   [[nodiscard]] Device& device() override { return device_; }
