@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include <cublas_api.h>
 #include <cublas_v2.h>
 #include <fmt/core.h>
 #include <library_types.h>

@@ -1,6 +1,5 @@
 #include "runtime/models/embedding.h"
 
-#include <cstddef>
 #include <cstdint>
 #include <span>
 

@@ -1,6 +1,5 @@
 #include "runtime/models/layer_norm.h"
 
-#include <cstddef>
 #include <span>
 #include <string>
 

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <sys/ucontext.h>
 #include <ucontext.h>
 
 #if defined(__SANITIZE_ADDRESS__)

@@ -8,12 +8,8 @@
 
 #pragma once
 
-#include <array>
 #include <cmath>
-#include <cstddef>
 #include <functional>
-#include <tuple>
-#include <utility>
 
 namespace dualpipe {
 
@@ -35,27 +31,13 @@ struct EmulatedLaunch {
 // block wait at a barrier and others have ended: on a GPU they may wait for ever.
 void run_blocks(const EmulatedLaunch& launch, const std::function<void()>& thread);
 
-// Calls a kernel with the arguments as a launch gives them: the address of each. For tables of
-// kernels by name.
-template <typename... Parameters>
-void call_with(void (*kernel)(Parameters...), void* const* arguments) {
-  const auto call = [&]<std::size_t... Position>(std::index_sequence<Position...>) {
-    kernel(*static_cast<Parameters*>(arguments[Position])...);
-  };
-  call(std::index_sequence_for<Parameters...>{});
-}
-template <auto kernel>
-void call_kernel(void* const* arguments) {
-  call_with(kernel, arguments);
-}
-
 void wait_at_barrier();
 
 }  // namespace dualpipe
 
 // The words of CUDA that kernels use. A __shared__ array is one per host thread, and so one for all
 // the fibers of the block that it runs.
-// NOLINTBEGIN(bugprone-reserved-identifier,cppcoreguidelines-macro-usage)
+// NOLINTBEGIN(bugprone-reserved-identifier,cppcoreguidelines-macro-usage,readability-identifier-naming)
 extern thread_local dualpipe::Extent threadIdx;
 extern thread_local dualpipe::Extent blockIdx;
 extern thread_local dualpipe::Extent blockDim;
@@ -66,4 +48,4 @@ extern thread_local dualpipe::Extent gridDim;
 inline void __syncthreads() {
   dualpipe::wait_at_barrier();
 }
-// NOLINTEND(bugprone-reserved-identifier,cppcoreguidelines-macro-usage)
+// NOLINTEND(bugprone-reserved-identifier,cppcoreguidelines-macro-usage,readability-identifier-naming)
