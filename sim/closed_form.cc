@@ -1,6 +1,5 @@
 #include "sim/closed_form.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstddef>
