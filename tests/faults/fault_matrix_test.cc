@@ -20,6 +20,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/cpu_device.h"
 #include "runtime/fault.h"
 #include "runtime/fault_transport.h"
 #include "runtime/inproc_transport.h"
@@ -66,7 +67,8 @@ struct Job {
 
   // The losses of a run without a pipeline, which need the right gradients from the second on.
   [[nodiscard]] std::vector<double> losses() const {
-    PlainRun plain(toy_factory(model), model.stages, model.microbatches);
+    CpuDevice device;
+    PlainRun plain(device, toy_factory(model), model.stages, model.microbatches);
     std::vector<double> losses;
     for (std::uint64_t step = 0; step < steps; ++step) {
       plain.run(step);
