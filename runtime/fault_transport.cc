@@ -379,11 +379,13 @@ void FaultTransport::die(int destination, MessageClass message_class) {
     ::raise(SIGKILL);
   }
   std::unique_lock lock(fate_->mutex);
-  if (!fate_->ended.wait_for(lock, dead_limit, [this] { return fate_->ending.has_value(); })) {
+  const std::optional<std::pair<ExitCode, std::string>>& ending = fate_->ending;
+  fate_->ended.wait_for(lock, dead_limit, [&] { return ending.has_value(); });
+  if (!ending) {
     throw Error(ExitCode::timeout, fmt::format("{}, and nobody has noticed within {} minutes",
                                                words, dead_limit.count()));
   }
-  throw Error(fate_->ending->first, fate_->ending->second);
+  throw Error(ending->first, ending->second);
 }
 
 }  // namespace

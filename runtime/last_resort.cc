@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <climits>
 #include <condition_variable>
 #include <cstddef>
 #include <mutex>
@@ -10,7 +9,8 @@
 #include <string>
 #include <utility>
 
-#include <poll.h>
+#include <linux/limits.h>
+#include <sys/poll.h>
 #include <unistd.h>
 
 #include "costs/error.h"

@@ -19,7 +19,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "costs/check.h"
 #include "costs/error.h"
 #include "runtime/host_seat.h"
 #include "runtime/last_resort.h"

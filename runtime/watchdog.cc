@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <optional>
 #include <span>
@@ -22,7 +21,6 @@
 #include "runtime/transport.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/program.h"
-#include "scheduler/schedule.h"
 
 namespace dualpipe {
 namespace {

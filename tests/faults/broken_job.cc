@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <exception>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
@@ -76,13 +75,13 @@ int run(const Breakage& breakage, const std::string& directory) {
   const Program program = compile_or_throw(
       generate(find_family("dualpipe"), {.ranks = transport->ranks(), .microbatches = 4}));
   int calls = 0;
-  ToyModel model{.stages = program.pipeline().stages(),
-                 .microbatches = program.pipeline().microbatches(),
-                 .before = [&](const std::string& call) {
-                   if (transport->rank() == 1 && call == "1B1" && ++calls == 2) {
-                     breakage.happen();
-                   }
-                 }};
+  const ToyModel model{.stages = program.pipeline().stages(),
+                       .microbatches = program.pipeline().microbatches(),
+                       .before = [&](const std::string& call) {
+                         if (transport->rank() == 1 && call == "1B1" && ++calls == 2) {
+                           breakage.happen();
+                         }
+                       }};
   TrainOptions options;
   options.steps = 3;
   options.verify = breakage.name == "stop" || breakage.name == "none";
