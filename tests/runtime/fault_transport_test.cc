@@ -2,7 +2,6 @@
 
 #include <bit>
 #include <chrono>
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -15,6 +14,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include "costs/error.h"
 #include "runtime/fault.h"
@@ -237,7 +237,7 @@ TEST(FaultTransport, TheSeedAloneSaysWhichMessagesALotMeets) {
 
 TEST(FaultTransport, ADeadThreadThrowsWhatEndsTheJob) {
   Pair pair({"die:rank=0,message=1"});
-  std::jthread rank([&] {
+  const std::jthread rank([&] {
     pair.send({10});
     EXPECT_EQ(refusal(ExitCode::timeout,
                       [&] {
