@@ -173,6 +173,7 @@ const char* cublasGetStatusString(cublasStatus_t status) {
   }
 }
 
+// NOLINTBEGIN(readability-function-size): BLAS has as many parameters.
 cublasStatus_t cublasSgemmStridedBatched(cublasHandle_t handle, cublasOperation_t transposed_a,
                                          cublasOperation_t transposed_b, int m, int n, int k,
                                          const float* alpha, const float* a, int lda,
@@ -232,4 +233,5 @@ cublasStatus_t cublasGemmStridedBatchedEx(
                             .transposed = transposed_b},
                  .product = {.memory = c, .type = type_c, .leading = ldc, .stride = stride_c}});
 }
+// NOLINTEND(readability-function-size)
 }

@@ -120,6 +120,7 @@ cudaError_t launch(const void* function, const CallConfiguration& call, void** a
 
 }  // namespace
 
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-function-size): nvcc's calls are so.
 extern "C" {
 
 void** __cudaRegisterFatBinary(void* /*binary*/) {
@@ -186,3 +187,4 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void*
   return cudaLaunchKernel(kernel, grid, block, arguments, shared_bytes, stream);
 }
 }
+// NOLINTEND(bugprone-reserved-identifier,readability-function-size)
