@@ -1,7 +1,6 @@
 // The models trained on GPUs by the executor: schedules whose pairs overlap, whose backwards are
 // halves, whose stages live twice. Equal bits with and without a pipeline, and the host's losses.
 
-#include <chrono>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -64,9 +63,11 @@ TrainReport report_of(const Program& program, std::string_view model,
     threads.emplace_back([&] {
       try {
         const std::unique_ptr<Math> math = math_for(transport->device());
-        TrainReport report = train(
-            program, *transport, find_model(model).make(small(program), *math),
-            {.steps = 2, .verify = true, .op_timeout = std::chrono::minutes(1), .progress = {}});
+        TrainOptions options;
+        options.steps = 2;
+        options.verify = true;
+        TrainReport report =
+            train(program, *transport, find_model(model).make(small(program), *math), options);
         if (transport->rank() == 0) {
           first = std::move(report);
         }
