@@ -8,6 +8,7 @@
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 #include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "tests/gpu_stand_in/rank.h"
 
@@ -16,10 +17,10 @@ namespace {
 
 using testing::ElementsAreArray;
 
-constexpr int rows = 3;
-constexpr int columns = 4;
-constexpr int inner = 5;
-constexpr int batches = 2;
+constexpr std::size_t rows = 3;
+constexpr std::size_t columns = 4;
+constexpr std::size_t inner = 5;
+constexpr std::size_t batches = 2;
 
 struct Case {
   bool first_transposed = false;
@@ -38,18 +39,18 @@ std::vector<float> whole_numbers(std::size_t count, unsigned step) {
 // 2 * first * second + 3 * product, column-major.
 std::vector<float> expected(const Case& of, const std::vector<float>& first,
                             const std::vector<float>& second, std::vector<float> product) {
-  for (int batch = 0; batch < batches; ++batch) {
-    for (int row = 0; row < rows; ++row) {
-      for (int column = 0; column < columns; ++column) {
+  for (std::size_t batch = 0; batch < batches; ++batch) {
+    for (std::size_t row = 0; row < rows; ++row) {
+      for (std::size_t column = 0; column < columns; ++column) {
         float sum = 0.0F;
-        for (int i = 0; i < inner; ++i) {
-          const int in_first = of.first_transposed ? row * inner + i : i * rows + row;
-          const int in_second = of.second_transposed ? i * columns + column : column * inner + i;
-          sum += first[static_cast<std::size_t>(batch * rows * inner + in_first)] *
-                 second[static_cast<std::size_t>(batch * inner * columns + in_second)];
+        for (std::size_t i = 0; i < inner; ++i) {
+          const std::size_t in_first = of.first_transposed ? row * inner + i : i * rows + row;
+          const std::size_t in_second =
+              of.second_transposed ? i * columns + column : column * inner + i;
+          sum +=
+              first[batch * rows * inner + in_first] * second[batch * inner * columns + in_second];
         }
-        float& result =
-            product[static_cast<std::size_t>(batch * rows * columns + column * rows + row)];
+        float& result = product[batch * rows * columns + column * rows + row];
         result = 2.0F * sum + 3.0F * result;
       }
     }
@@ -96,13 +97,16 @@ class CublasStandIn : public testing::Test {
     const float two = 2.0F;
     const float three = 3.0F;
     float* const result = on_device(before);
+    const auto as_int = [](std::size_t size) { return static_cast<int>(size); };
+    const auto stride = [](std::size_t size) { return static_cast<long long>(size); };
     EXPECT_EQ(cublasGemmStridedBatchedEx(
                   handle_, of.first_transposed ? CUBLAS_OP_T : CUBLAS_OP_N,
-                  of.second_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, rows, columns, inner, &two,
-                  on_device(first), type, of.first_transposed ? inner : rows, rows * inner,
-                  on_device(second), type, of.second_transposed ? columns : inner, inner * columns,
-                  &three, result, CUDA_R_32F, rows, rows * columns, batches, CUBLAS_COMPUTE_32F,
-                  CUBLAS_GEMM_DEFAULT),
+                  of.second_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, as_int(rows), as_int(columns),
+                  as_int(inner), &two, on_device(first), type,
+                  as_int(of.first_transposed ? inner : rows), stride(rows * inner),
+                  on_device(second), type, as_int(of.second_transposed ? columns : inner),
+                  stride(inner * columns), &three, result, CUDA_R_32F, as_int(rows),
+                  stride(rows * columns), as_int(batches), CUBLAS_COMPUTE_32F, CUBLAS_GEMM_DEFAULT),
               CUBLAS_STATUS_SUCCESS);
     return values(result, before.size());
   }

@@ -14,6 +14,7 @@
 
 #include <cuda_runtime_api.h>
 #include <gmock/gmock.h>
+#include <gtest/gtest.h>
 
 #include "tests/gpu_stand_in/rank.h"
 

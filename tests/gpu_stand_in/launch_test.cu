@@ -75,7 +75,8 @@ void break_the_device(float* memory, cudaStream_t stream) {
 
 }  // namespace
 
-int main() {
+// With an argument: a kernel whose threads do not meet.
+int main(int argc, char**) {
   cudaStream_t stream = nullptr;
   void* memory = nullptr;
   expect(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking) == cudaSuccess, "a stream");
@@ -85,6 +86,11 @@ int main() {
     expect(cudaStreamSynchronize(stream) == cudaSuccess, "the first kernel works");
     dualpipe_test_reverse_blocks<<<3, block, 0, stream>>>(static_cast<float*>(memory));
     expect(cudaStreamSynchronize(stream) == cudaErrorIllegalAddress, "the second one fails");
+    return 0;
+  }
+  if (argc > 1) {
+    dualpipe_test_leave_some_waiting<<<1, block, 0, stream>>>();
+    expect(cudaStreamSynchronize(stream) == cudaErrorLaunchFailure, "the kernel cannot end");
     return 0;
   }
   launch(static_cast<float*>(memory), stream);

@@ -13,6 +13,7 @@
 
 #include <cuda_runtime_api.h>
 #include <gmock/gmock.h>
+#include <gtest/gtest.h>
 #include <nccl.h>
 
 #include "tests/gpu_stand_in/rank.h"

@@ -21,3 +21,10 @@ extern "C" __global__ void dualpipe_test_reverse_blocks(float* values) {
   __syncthreads();
   part[threadIdx.x] = kept[blockDim.x - 1 - threadIdx.x];
 }
+
+// Wrong: some threads of the block wait for the others, which have gone.
+extern "C" __global__ void dualpipe_test_leave_some_waiting() {
+  if (threadIdx.x % 2 == 0) {
+    __syncthreads();
+  }
+}

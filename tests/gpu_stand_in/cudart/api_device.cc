@@ -150,6 +150,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorNotReady";
     case cudaErrorIllegalAddress:
       return "cudaErrorIllegalAddress";
+    case cudaErrorLaunchFailure:
+      return "cudaErrorLaunchFailure";
     case cudaErrorNotPermitted:
       return "cudaErrorNotPermitted";
     case cudaErrorNotSupported:
@@ -183,6 +185,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "device not ready";
     case cudaErrorIllegalAddress:
       return "an illegal memory access was encountered";
+    case cudaErrorLaunchFailure:
+      return "unspecified launch failure";
     case cudaErrorNotPermitted:
       return "operation not permitted";
     case cudaErrorNotSupported:

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -86,7 +87,12 @@ void run_kernel(Device& device, const std::string& name, const stand_in::BoundKe
     device.fail(cudaErrorIllegalAddress);
     return;
   }
-  kernel.run(shape);
+  try {
+    kernel.run(shape);
+  } catch (const std::exception& error) {
+    stand_in::complain("kernel " + name + ": " + error.what());
+    device.fail(cudaErrorLaunchFailure);
+  }
 }
 
 cudaError_t launch(const void* function, const CallConfiguration& call, void** arguments) {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <ratio>
 
 #include <cuda_runtime_api.h>
 
