@@ -13,6 +13,7 @@
 
 #include <gtest/gtest.h>
 
+#include "costs/cost_model.h"
 #include "runtime/executor.h"
 #include "runtime/message_buffer.h"
 #include "runtime/rank_plan.h"
@@ -22,6 +23,7 @@
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
 #include "scheduler/op.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/program.h"
 #include "tests/support/all_ranks.h"
 #include "trace/timeline.h"

@@ -1,7 +1,6 @@
 #include "trace/links.h"
 
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -1,6 +1,7 @@
 #include "trace/spread.h"
 
 #include <cmath>
+#include <cstddef>
 #include <random>
 #include <vector>
 
