@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -23,6 +24,8 @@
 #include "runtime/collectives.h"
 #include "runtime/executor.h"
 #include "runtime/inproc_transport.h"
+#include "runtime/models/cpu_math.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model.h"
 #include "runtime/stage.h"
 #include "runtime/transport.h"
@@ -69,14 +72,15 @@ class EmptyStage final : public Stage {
 
 struct Job {
   const Program& program;
-  StageFactory make_stage;
+  std::function<StageFactory(Math&)> stages_for;
   int steps = 1;
 };
 
 // The median time of a step at this rank, from a moment when all ranks are ready.
 std::chrono::nanoseconds median_step(const Job& job, Transport& transport) {
   const BoundedWait waits(job.program, transport, timeout);
-  Executor executor(job.program, transport, job.make_stage, {.op_timeout = timeout});
+  CpuMath math(transport.device());
+  Executor executor(job.program, transport, job.stages_for(math), {.op_timeout = timeout});
   std::vector<std::chrono::nanoseconds> times;
   for (int step = 0; step < job.steps; ++step) {
     static_cast<void>(gather(waits, {}));
@@ -119,7 +123,10 @@ void report(std::string_view family, int ranks, Transport* mpi) {
   constexpr int empty_steps = 200;
   const std::chrono::nanoseconds empty =
       run({.program = program,
-           .make_stage = [=](int stage) { return std::make_unique<EmptyStage>(stage, stages); },
+           .stages_for =
+               [=](Math&) {
+                 return [=](int stage) { return std::make_unique<EmptyStage>(stage, stages); };
+               },
            .steps = empty_steps});
 
   CostConfig millisecond;
@@ -129,8 +136,10 @@ void report(std::string_view family, int ranks, Transport* mpi) {
   sizes.microbatches = microbatches;
   sizes.costs = resolve_costs(millisecond, ranks, stages);
   constexpr int sleeping_steps = 11;
-  const std::chrono::nanoseconds slept = run(
-      {.program = program, .make_stage = find_model("spin").make(sizes), .steps = sleeping_steps});
+  const std::chrono::nanoseconds slept =
+      run({.program = program,
+           .stages_for = [&](Math& math) { return find_model("spin").make(sizes, math); },
+           .steps = sleeping_steps});
   if (mpi == nullptr || mpi->rank() == 0) {
     const double slots = static_cast<double>(program.slots(0).size());
     const double ideal = static_cast<double>(makespan(simulate(program, sizes.costs)).count());

@@ -28,8 +28,10 @@ int main(int argc, char** argv) {
     options.verify = true;
     const auto train_rank = [&](dualpipe::Transport& rank) {
       dualpipe::CpuMath math(rank.device());
-      const auto make_stage = dualpipe::find_model("mlp").make(
-          {.stages = pipeline.stages(), .microbatches = pipeline.microbatches()}, math);
+      dualpipe::ModelOptions sizes;
+      sizes.stages = pipeline.stages();
+      sizes.microbatches = pipeline.microbatches();
+      const auto make_stage = dualpipe::find_model("mlp").make(sizes, math);
       return dualpipe::train(program, rank, make_stage, options);
     };
     const auto report =

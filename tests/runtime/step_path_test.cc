@@ -19,6 +19,8 @@
 
 #include "costs/cost_model.h"
 #include "runtime/executor.h"
+#include "runtime/models/cpu_math.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model.h"
 #include "runtime/stage.h"
 #include "runtime/transport.h"
@@ -83,14 +85,14 @@ namespace dualpipe {
 namespace {
 
 // Calls of spin that take no time.
-StageFactory idle_stages(const Program& program) {
+StageFactory idle_stages(const Program& program, Math& math) {
   CostConfig nothing;
   nothing.forward = nothing.backward_input = nothing.backward_weight = 0.0;
   ModelOptions sizes;
   sizes.stages = program.pipeline().stages();
   sizes.microbatches = program.pipeline().microbatches();
   sizes.costs = resolve_costs(nothing, program.pipeline().ranks(), sizes.stages);
-  return find_model("spin").make(sizes);
+  return find_model("spin").make(sizes, math);
 }
 
 Program program_of(std::string_view family, int ranks) {
@@ -131,7 +133,8 @@ TEST(StepPath, OfThreadsHasNeitherAllocationsNorLocks) {
   for (const std::string_view family : families) {
     const Program program = program_of(family, 4);
     expect_success_on_all_ranks(4, [&](Transport& transport) {
-      expect_free_steps(family, idle_stages(program), program, transport);
+      CpuMath math(transport.device());
+      expect_free_steps(family, idle_stages(program, math), program, transport);
     });
   }
 }
@@ -144,7 +147,8 @@ TEST(StepPath, OfProcessesHasNeitherAllocationsNorLocks) {
   const std::unique_ptr<Transport> transport = make_mpi_transport();
   for (const std::string_view family : families) {
     const Program program = program_of(family, transport->ranks());
-    expect_free_steps(family, idle_stages(program), program, *transport);
+    CpuMath math(transport->device());
+    expect_free_steps(family, idle_stages(program, math), program, *transport);
   }
 }
 #endif
