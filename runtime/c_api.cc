@@ -74,6 +74,11 @@ void must_succeed(int result, std::string_view callback) {
   }
 }
 
+template <typename Byte>
+Byte* pointer(std::span<Byte> buffer) {
+  return buffer.empty() ? nullptr : buffer.data();
+}
+
 // A Stage whose work is done by callbacks.
 class CStage final : public Stage {
  public:
@@ -109,7 +114,7 @@ class CStage final : public Stage {
   void forward(const StageOp& op, std::span<const std::byte> input,
                std::span<std::byte> output) override {
     const dualpipe_op call = as_c(op);
-    must_succeed(stage_.forward(stage_.context, &call, input.data(), output.data()), "forward");
+    must_succeed(stage_.forward(stage_.context, &call, pointer(input), pointer(output)), "forward");
   }
   [[nodiscard]] double loss(int microbatch) const override {
     double loss = std::numeric_limits<double>::quiet_NaN();

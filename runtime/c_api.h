@@ -79,7 +79,7 @@ typedef struct dualpipe_op {
 
 /* Callbacks return 0, or anything else to end the job with DUALPIPE_CALLBACK. One object's come
  * from one thread at a time. Buffers have the sizes that the struct says, are aligned to 64 bytes
- * and valid during the call; a buffer of 0 bytes may be NULL. */
+ * and valid during the call; a buffer of 0 bytes is NULL. */
 typedef struct dualpipe_stage {
   uint32_t struct_size;
   uint32_t version;
