@@ -8,6 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/cost_model.h"
+#include "scheduler/memory.h"
 #include "scheduler/pipeline.h"
 #include "tests/support/timelines.h"
 #include "trace/timeline.h"
