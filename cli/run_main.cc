@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -32,6 +33,7 @@
 #include "runtime/fault_transport.h"
 #include "runtime/inproc_transport.h"
 #include "runtime/models/cpu_math.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model.h"
 #include "runtime/train.h"
 #include "runtime/train_on_threads.h"
@@ -373,6 +375,11 @@ void add_model_options(CLI::App& app, RunOptions& options) {
                  "samples per microbatch; 0: default");
   app.add_option("--learning-rate", options.sizes.learning_rate, "0: the model's default");
   app.add_option("--seed", options.sizes.seed, "of parameters and data");
+  app.add_option("--precision", options.sizes.precision,
+                 "of matrix products' operands: float32, or on GPUs bfloat16")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, ProductPrecision>{
+          {"float32", ProductPrecision::float32}, {"bfloat16", ProductPrecision::bfloat16}}))
+      ->default_str("float32");
 }
 
 void add_options(CLI::App& app, RunOptions& options) {

@@ -78,6 +78,7 @@ class CudaMath final : public Math {
   }
 
   [[nodiscard]] Device& device() override { return device_; }
+  [[nodiscard]] ProductPrecision precision() const override { return products_.precision(); }
   [[nodiscard]] Math* side() override { return side_.get(); }
   void fork() override {
     CHECK(side_);

@@ -12,7 +12,6 @@
 #include "costs/check.h"
 #include "costs/error.h"
 #include "runtime/cuda/cuda_device.h"
-#include "runtime/cuda/cuda_math.h"
 #include "runtime/cuda/kernel_launch.h"
 #include "runtime/cuda/kernel_shapes.h"
 #include "runtime/cuda/kernels.h"

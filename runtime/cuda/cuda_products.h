@@ -5,7 +5,6 @@
 #include <cstddef>
 
 #include "runtime/cuda/cuda_device.h"
-#include "runtime/cuda/cuda_math.h"
 #include "runtime/device.h"
 #include "runtime/models/math.h"
 
@@ -21,6 +20,7 @@ class CudaProducts {
   CudaProducts(const CudaProducts&) = delete;
   CudaProducts& operator=(const CudaProducts&) = delete;
 
+  [[nodiscard]] ProductPrecision precision() const { return precision_; }
   // As Math's.
   void reserve(std::size_t operand_size);
   void multiply(const Product& product, const Matrix& result);

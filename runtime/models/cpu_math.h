@@ -17,6 +17,7 @@ class CpuMath final : public Math {
   explicit CpuMath(Device& device);
 
   [[nodiscard]] Device& device() override { return device_; }
+  [[nodiscard]] ProductPrecision precision() const override { return ProductPrecision::float32; }
   [[nodiscard]] Math* side() override { return nullptr; }
   void fork() override {}
   void join() override {}

@@ -58,6 +58,7 @@ double stage_bytes(const GptConfig& config) {
 
 StageFactory make_gpt(const ModelOptions& options, Math& math) {
   require_pipeline(name, options);
+  require_precision(name, options, math);
   const GptConfig config{
       .stages = options.stages,
       .layers = layers_or_preset(name, options, 8),

@@ -113,11 +113,16 @@ struct AdamWTensor {
   std::span<float> values;
 };
 
+// What a product's operands are rounded to. Parameters, sums and everything that is not a product
+// are float32 in any case.
+enum class ProductPrecision { float32, bfloat16 };
+
 class Math {
  public:
   virtual ~Math() = default;
 
   [[nodiscard]] virtual Device& device() = 0;
+  [[nodiscard]] virtual ProductPrecision precision() const = 0;
 
   // A Math of the same device whose queue can run beside this one's; nullptr where there is none.
   // After fork() the side goes on behind all that this one was asked for; after join() this one

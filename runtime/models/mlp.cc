@@ -33,6 +33,7 @@ double stage_bytes(const MlpConfig& config) {
 
 StageFactory make_mlp(const ModelOptions& options, Math& math) {
   require_pipeline(name, options);
+  require_precision(name, options, math);
   const MlpConfig config{
       .stages = options.stages,
       .layers = layers_or_preset(name, options, 8),

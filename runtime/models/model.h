@@ -26,7 +26,9 @@ struct ModelOptions {
   int microbatch_size = 0;  // samples per microbatch
   double learning_rate = 0.0;
   std::string text;  // gpt only: the training text itself
-  CostModel costs;   // spin only: how long each op takes
+  // gpt, mlp: must be what the rank's Math computes in.
+  ProductPrecision precision = ProductPrecision::float32;
+  CostModel costs;  // spin only: how long each op takes
 };
 
 struct Model {

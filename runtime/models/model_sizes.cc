@@ -10,6 +10,7 @@
 
 #include "costs/check.h"
 #include "costs/error.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model.h"
 
 namespace dualpipe {
@@ -75,6 +76,17 @@ LayerRange layers_of_stage(const LayerSplit& split, int stage) {
   const int remainder = split.layers % split.stages;
   return {.first = stage * share + std::min(stage, remainder),
           .count = share + (stage < remainder ? 1 : 0)};
+}
+
+void require_precision(std::string_view model, const ModelOptions& options, const Math& math) {
+  const auto name = [](ProductPrecision precision) {
+    return precision == ProductPrecision::float32 ? "float32" : "bfloat16";
+  };
+  if (options.precision != math.precision()) {
+    refuse_option(model, "precision",
+                  fmt::format("expected {}, which is what this rank computes in; found {}",
+                              name(math.precision()), name(options.precision)));
+  }
 }
 
 void require_memory(std::string_view model, double stage_bytes) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/models/math.h"
 #include "runtime/models/model.h"
 
 namespace dualpipe {
@@ -48,6 +49,9 @@ struct LayerRange {
 // A contiguous share; sizes differ by at most one layer, and the earlier stages get the larger: the
 // last one has the head to compute.
 [[nodiscard]] LayerRange layers_of_stage(const LayerSplit& split, int stage);
+
+// Throws Error (usage) when the options ask for another precision than this Math computes in.
+void require_precision(std::string_view model, const ModelOptions& options, const Math& math);
 
 // Throws Error (usage) when one stage needs more bytes than this machine has memory.
 void require_memory(std::string_view model, double stage_bytes);

@@ -392,6 +392,7 @@ TEST_F(CudaMathTest, EqualRunsHaveEqualBits) {
 TEST_F(CudaMathTest, GradientsInBfloat16AreNear) {
   CudaDevice device(0);
   const std::unique_ptr<Math> math = make_cuda_math(device, ProductPrecision::bfloat16);
+  EXPECT_EQ(math->precision(), ProductPrecision::bfloat16);
   const StepResult expected = run_gpt(host_math(), 1);
   const StepResult found = run_gpt(*math, 1);
   expect_near(found, expected, 0.06F);

@@ -34,6 +34,10 @@ TEST(Mlp, RefusesOptionsThatDoNotFit) {
   ModelOptions options = options_for(1, 1);
   options.width = -1;
   EXPECT_THROW(static_cast<void>(make_mlp(options, host_math())), Error);
+  options.width = 0;
+  options.precision = ProductPrecision::bfloat16;
+  EXPECT_THROW(static_cast<void>(make_mlp(options, host_math())), Error);
+  options.precision = ProductPrecision::float32;
   options.width = 1 << 20;
   EXPECT_THROW(static_cast<void>(make_mlp(options, host_math())), Error);
 }

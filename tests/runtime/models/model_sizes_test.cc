@@ -7,7 +7,9 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model.h"
+#include "tests/support/host_math.h"
 
 namespace dualpipe {
 namespace {
@@ -97,6 +99,18 @@ TEST(ModelSizes, RefusesALearningRateThatIsNone) {
         usage_error([rate] { return learning_rate_or_preset("m", options_with_rate(rate), 0.5); }),
         HasSubstr("learning_rate: expected a positive number"));
   }
+}
+
+TEST(ModelSizes, RefusesAPrecisionThatTheRankDoesNotComputeIn) {
+  ModelOptions options;
+  EXPECT_NO_THROW(require_precision("m", options, host_math()));
+  options.precision = ProductPrecision::bfloat16;
+  EXPECT_THAT(usage_error([&] {
+                require_precision("m", options, host_math());
+                return 0;
+              }),
+              HasSubstr("precision: expected float32, which is what this rank computes in; found "
+                        "bfloat16"));
 }
 
 TEST(ModelSizes, RefusesWhatNoMemoryHolds) {
