@@ -92,11 +92,15 @@ class CudaMath final : public Math {
   using Math::copy;
   void copy(std::span<const std::byte> from, std::span<std::byte> to) override {
     CHECK(from.size() == to.size());
-    require(cudaMemcpyAsync(to.data(), from.data(), from.size(), cudaMemcpyDefault, stream_),
-            "copying");
+    if (!from.empty()) {
+      require(cudaMemcpyAsync(to.data(), from.data(), from.size(), cudaMemcpyDefault, stream_),
+              "copying");
+    }
   }
   void zero(std::span<float> values) override {
-    require(cudaMemsetAsync(values.data(), 0, values.size_bytes(), stream_), "zeroing memory");
+    if (!values.empty()) {
+      require(cudaMemsetAsync(values.data(), 0, values.size_bytes(), stream_), "zeroing memory");
+    }
   }
 
   void reserve(std::size_t operand_size) override {
