@@ -62,7 +62,7 @@ struct End {
 End end_of(const void* memory, std::size_t bytes) {
   const std::optional<Allocation> allocation = process().allocations.find(memory);
   if (!allocation) {
-    return {.pageable = true};
+    return {.pageable = bytes > 0};
   }
   return {.on_device = allocation->device != Allocation::host_memory,
           .valid = allocation->holds(memory, bytes)};
@@ -98,8 +98,11 @@ cudaError_t copy_in(const std::shared_ptr<Stream>& stream, const Copy& copy, boo
   if (!from.valid || !to.valid || !fits(copy.kind, from, to)) {
     return cudaErrorInvalidValue;
   }
-  const std::shared_ptr<const stand_in::Completion> completion =
-      stream->push([copy] { std::memmove(copy.to, copy.from, copy.bytes); });
+  const std::shared_ptr<const stand_in::Completion> completion = stream->push([copy] {
+    if (copy.bytes > 0) {  // Nothing may be copied from nowhere.
+      std::memmove(copy.to, copy.from, copy.bytes);
+    }
+  });
   if (wait || from.pageable || to.pageable) {
     completion->wait();
   }
@@ -108,6 +111,9 @@ cudaError_t copy_in(const std::shared_ptr<Stream>& stream, const Copy& copy, boo
 
 cudaError_t fill_in(const std::shared_ptr<Stream>& stream, void* memory, int value,
                     std::size_t bytes) {
+  if (bytes == 0) {
+    return cudaSuccess;
+  }
   const End end = end_of(memory, bytes);
   if (end.pageable || !end.valid) {
     return cudaErrorInvalidValue;
