@@ -124,9 +124,9 @@ class CStage final : public Stage {
   void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
                       std::span<std::byte> input_gradient) override {
     const dualpipe_op call = as_c(op);
-    must_succeed(
-        stage_.backward_input(stage_.context, &call, output_gradient.data(), input_gradient.data()),
-        "backward_input");
+    must_succeed(stage_.backward_input(stage_.context, &call, pointer(output_gradient),
+                                       pointer(input_gradient)),
+                 "backward_input");
   }
   void backward_weight(const StageOp& op, std::span<float> gradient) override {
     const dualpipe_op call = as_c(op);
