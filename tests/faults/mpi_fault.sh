@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # mpi_fault.sh PROGRAM FAMILY FAULT CODE...: two processes under mpirun with one fault between them.
 # CODE 0 expects the result of an undisturbed run on threads, to the last bit; another one that the
-# job ends with it (or one of several) within ten seconds, saying which operation it was.
+# job ends with it (or one of several) within half a minute, for the machine may be busy, saying
+# which operation it was.
 set -u
 program=$1 family=$2 fault=$3
 shift 3
@@ -29,7 +30,7 @@ begin=$SECONDS
   --transport fault:mpi --fault "$fault" --fault-seed 1 >"$work/result" 2>"$work/errors" </dev/null
 status=$?
 [[ " $* " == *" $status "* ]] || fail "expected exit code $*, got $status"
-((SECONDS - begin <= 10)) || fail "took $((SECONDS - begin)) s"
+((SECONDS - begin <= 30)) || fail "took $((SECONDS - begin)) s"
 if ((status == 0)); then
   "$program" "${job[@]}" --ranks 2 --transport inproc >"$work/undisturbed" 2>/dev/null </dev/null
   diff <(computed "$work/result") <(computed "$work/undisturbed") || fail "another result"

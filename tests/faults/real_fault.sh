@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # real_fault.sh PROGRAM FAULT CODE REGEX: two processes of broken_job under mpirun. Expects this exit
-# code within ten seconds, exactly one line that matches, and nothing left: no process, no file in
-# /dev/shm. The faults that come from outside:
+# code within half a minute (the machine may be busy), exactly one line that matches, and nothing
+# left: no process, no file in /dev/shm. The faults that come from outside:
 #   continue       the rank that stops itself is continued before the deadline
 #   launcher_dies  mpirun is killed; its ranks go at once, not when MPI notices
 set -u
@@ -58,7 +58,7 @@ esac
 wait $!
 status=$?
 [[ $status == "$code" ]] || fail "expected exit code $code, got $status"
-((SECONDS - begin <= 10)) || fail "took $((SECONDS - begin)) s"
+((SECONDS - begin <= 30)) || fail "took $((SECONDS - begin)) s"
 lines=$(grep -cE -- "$regex" "$work/output")
 [[ -z $regex || $lines == 1 ]] || fail "expected one line like '$regex', got $lines"
 
