@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdlib>
 #include <cstring>
 #include <span>
 #include <string>
@@ -13,15 +14,13 @@
 #include <driver_types.h>
 #include <fmt/core.h>
 #include <nvtx3/nvToolsExt.h>
-#include <vector_types.h>
 
 #include "costs/check.h"
 #include "costs/error.h"
 #include "runtime/cuda/cuda_error.h"
+#include "runtime/cuda/kernel_launch.h"
+#include "runtime/cuda/kernels.h"
 #include "runtime/device.h"
-
-// What nvcc leaves on the host of a kernel in kernels.cuh: its name to launch it by.
-extern "C" void dualpipe_add(const float* addend, float* sum, unsigned long long count);
 
 namespace dualpipe {
 namespace {
@@ -31,9 +30,6 @@ using Clock = std::chrono::steady_clock;
 constexpr int polls_yielding = 200;                  // before a thread that waits sleeps
 constexpr std::chrono::microseconds poll_pause{20};  // between two looks from then on
 constexpr std::chrono::seconds tie_limit{5};         // for an empty queue to take one event
-
-constexpr unsigned block_threads = 256;
-constexpr std::size_t blocks_max = 1024;  // the threads of so many fill any GPU, and then go round
 
 std::string version_text(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
@@ -88,6 +84,10 @@ int gpu_count() {
   int count = 0;
   require(cudaGetDeviceCount(&count), "counting GPUs");
   return count;
+}
+
+void prepare_cuda_environment() {
+  ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
 }
 
 CudaDevice::CudaDevice(int ordinal) : ordinal_(ordinal) {
@@ -180,15 +180,8 @@ void CudaDevice::add(std::span<const float> addend, std::span<float> sum) {
     return;
   }
   make_current();
-  const float* from = addend.data();
-  float* to = sum.data();
-  unsigned long long count = sum.size();
-  std::array<void*, 3> arguments{static_cast<void*>(&from), static_cast<void*>(&to), &count};
-  const std::size_t blocks = std::min(blocks_max, (sum.size() + block_threads - 1) / block_threads);
-  require(cudaLaunchKernel(reinterpret_cast<const void*>(&dualpipe_add),
-                           dim3(static_cast<unsigned>(blocks)), dim3(block_threads),
-                           arguments.data(), 0, stream_),
-          "launching a kernel");
+  launch(launch_of_elements(stream_, sum.size()), dualpipe_add, addend.data(), sum.data(),
+         sum.size());
 }
 
 void CudaDevice::reserve_marks(std::size_t count) {

@@ -30,6 +30,11 @@ namespace dualpipe {
 // How many this process may use. Throws Error (usage) "no GPU: <reason>" when there is none.
 [[nodiscard]] int gpu_count();
 
+// What CUDA is to find in the environment when it starts, where it does not say otherwise already;
+// to be called before CUDA is used, while the process has one thread.
+// CUDA_DEVICE_MAX_CONNECTIONS=32: streams that share a connection to the GPU wait for each other.
+void prepare_cuda_environment();
+
 class CudaDevice final : public Device {
  public:
   // Throws Error (usage) "no GPU: <reason>", or when there is none of this number.

@@ -8,9 +8,13 @@
 
 #pragma once
 
+#ifndef __CUDA_ARCH__
+#include <ctime>
+#endif
 #include <cstring>
 
 #include "runtime/cuda/kernel_shapes.h"
+#include "runtime/cuda/spin_call.h"
 #include "runtime/models/math.h"
 
 namespace dualpipe {
@@ -416,5 +420,54 @@ extern "C" __global__ void dualpipe_round_to_bfloat16(const float* from, unsigne
          column += gridDim.x * blockDim.x) {
       row_to[column] = dualpipe::nearest_bfloat16(row_from[column]);
     }
+  }
+}
+
+// --- time ---
+
+namespace dualpipe {
+
+// Lets time pass. The GPU's own clock ticks every microsecond, or oftener.
+__device__ void pass_time(unsigned long long nanoseconds) {
+#ifdef __CUDA_ARCH__
+  unsigned long long begin = 0;
+  unsigned long long now = 0;
+  asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(begin));
+  do {
+    __nanosleep(200);
+    asm volatile("mov.u64 %0, %%globaltimer;" : "=l"(now));
+  } while (now - begin < nanoseconds);
+#else
+  const std::timespec time{static_cast<std::time_t>(nanoseconds / 1'000'000'000),
+                           static_cast<long>(nanoseconds % 1'000'000'000)};
+  ::nanosleep(&time, nullptr);
+#endif
+}
+
+}  // namespace dualpipe
+
+// One call of the model `spin`, by one thread: checks the message that came (none where null), lets
+// the time pass, and writes a message (none where null). A message that is not the expected one is
+// put down in `wrong`, which is the host's memory, with what was expected and a 1 behind the two;
+// the first one stays.
+extern "C" __global__ void dualpipe_spin(const dualpipe::SpinWords* input,
+                                         dualpipe::SpinWords* output, dualpipe::SpinCall call,
+                                         dualpipe::WrongSpin* wrong) {
+  if (input != nullptr) {
+    bool equal = true;
+    for (unsigned word = 0; word < dualpipe::spin_words; ++word) {
+      equal = equal && input->words[word] == call.expected.words[word];
+    }
+    if (!equal && wrong->count == 0) {
+      wrong->found = *input;
+      wrong->expected = call.expected;
+      wrong->count = 1;
+    }
+  }
+  if (call.nanoseconds > 0) {
+    dualpipe::pass_time(call.nanoseconds);
+  }
+  if (output != nullptr) {
+    *output = call.written;
   }
 }

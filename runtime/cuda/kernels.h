@@ -5,6 +5,7 @@
 #pragma once
 
 #include "runtime/cuda/kernel_shapes.h"
+#include "runtime/cuda/spin_call.h"
 #include "runtime/models/math.h"
 
 extern "C" {
@@ -56,5 +57,9 @@ void dualpipe_squared_error(const float* targets, float* predictions, float* row
 
 // One block of row_threads.
 void dualpipe_sum_losses(const float* row_losses, double* total, unsigned row_count, double weight);
+
+// One thread; see kernels.cuh.
+void dualpipe_spin(const dualpipe::SpinWords* input, dualpipe::SpinWords* output,
+                   dualpipe::SpinCall call, dualpipe::WrongSpin* wrong);
 
 }  // extern "C"

@@ -1,15 +1,12 @@
 #include "runtime/models/spin.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <memory>
 #include <span>
-#include <stdexcept>
-#include <string>
 #include <string_view>
 
 #include <fmt/core.h>
@@ -21,7 +18,7 @@
 #include "costs/cost_model.h"
 #include "runtime/models/model.h"
 #include "runtime/models/model_sizes.h"
-#include "runtime/models/random.h"
+#include "runtime/models/spin_message.h"
 #include "runtime/stage.h"
 
 namespace dualpipe {
@@ -63,39 +60,6 @@ class Sleeper {
   std::int64_t overslept_ = 0;  // so far, in all
 };
 
-// What passes a boundary: who wrote it and a checksum.
-struct SpinMessage {
-  std::uint64_t is_gradient = 0;
-  std::uint64_t step = 0;
-  std::uint64_t stage = 0;  // that wrote it
-  std::uint64_t microbatch = 0;
-  std::array<std::uint64_t, 4> checksum{};
-
-  bool operator==(const SpinMessage&) const = default;
-};
-static_assert(sizeof(SpinMessage) == 64);
-
-SpinMessage message_of(bool is_gradient, int stage, const StageOp& op) {
-  SpinMessage message{.is_gradient = is_gradient ? 1U : 0U,
-                      .step = op.step,
-                      .stage = static_cast<std::uint64_t>(stage),
-                      .microbatch = static_cast<std::uint64_t>(op.microbatch)};
-  const RandomStream random = RandomStream{message.step}
-                                  .child(message.is_gradient)
-                                  .child(message.stage)
-                                  .child(message.microbatch);
-  for (std::size_t word = 0; word < message.checksum.size(); ++word) {
-    message.checksum[word] = random.bits(word);
-  }
-  return message;
-}
-
-std::string describe(const SpinMessage& message) {
-  return fmt::format("{} of stage {}, microbatch {}, step {} (checksum {:016x})",
-                     message.is_gradient == 0 ? "activation" : "gradient", message.stage,
-                     message.microbatch, message.step, message.checksum[0]);
-}
-
 void write(const SpinMessage& message, std::span<std::byte> to) {
   CHECK(to.size() == sizeof message);
   std::memcpy(to.data(), &message, sizeof message);
@@ -105,10 +69,7 @@ void expect(const SpinMessage& expected, std::span<const std::byte> from) {
   SpinMessage found;
   CHECK(from.size() == sizeof found);
   std::memcpy(&found, from.data(), sizeof found);
-  if (found != expected) {
-    throw std::runtime_error(fmt::format("a stage got a wrong message: expected {}; found {}",
-                                         describe(expected), describe(found)));
-  }
+  require_same(expected, found);
 }
 
 struct SpinPlace {
@@ -174,19 +135,19 @@ class SpinStage final : public Stage {
   void pass_forward(const StageOp& op, std::span<const std::byte> input,
                     std::span<std::byte> output) const {
     if (!is_first()) {
-      expect(message_of(false, place_.stage - 1, op), input);
+      expect(spin_message(false, place_.stage - 1, op), input);
     }
     if (!is_last()) {
-      write(message_of(false, place_.stage, op), output);
+      write(spin_message(false, place_.stage, op), output);
     }
   }
   void pass_backward(const StageOp& op, std::span<const std::byte> output_gradient,
                      std::span<std::byte> input_gradient) const {
     if (!is_last()) {
-      expect(message_of(true, place_.stage + 1, op), output_gradient);
+      expect(spin_message(true, place_.stage + 1, op), output_gradient);
     }
     if (!is_first()) {
-      write(message_of(true, place_.stage, op), input_gradient);
+      write(spin_message(true, place_.stage, op), input_gradient);
     }
   }
 
@@ -197,13 +158,17 @@ class SpinStage final : public Stage {
 
 }  // namespace
 
-StageFactory make_spin(const ModelOptions& options, Math& /*math*/) {
+void check_spin_options(const ModelOptions& options) {
   require_pipeline(name, options);
   if (options.costs.stages.size() != static_cast<std::size_t>(options.stages)) {
     refuse_option(name, "costs",
                   fmt::format("expected the costs of {} stages, found those of {}", options.stages,
                               options.costs.stages.size()));
   }
+}
+
+StageFactory make_spin(const ModelOptions& options, Math& /*math*/) {
+  check_spin_options(options);
   return [costs = options.costs](int stage) {
     const SpinPlace place{.stage = stage, .stages = static_cast<int>(costs.stages.size())};
     return std::make_unique<SpinStage>(costs.stages.at(static_cast<std::size_t>(stage)), place);

@@ -16,4 +16,7 @@ namespace dualpipe {
 // The calls throw std::runtime_error for a message that is not the expected one.
 [[nodiscard]] StageFactory make_spin(const ModelOptions& options, Math& math);
 
+// Throws Error (usage) where make_spin() would; for other ways to spin.
+void check_spin_options(const ModelOptions& options);
+
 }  // namespace dualpipe

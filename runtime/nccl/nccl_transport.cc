@@ -3,15 +3,13 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <exception>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <span>
-#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -21,7 +19,6 @@
 #include <cuda_runtime_api.h>
 #include <fmt/core.h>
 #include <nccl.h>
-#include <unistd.h>
 
 #include "costs/check.h"
 #include "costs/error.h"
@@ -30,6 +27,7 @@
 #include "runtime/cuda/cuda_error.h"
 #include "runtime/cuda/cuda_handles.h"
 #include "runtime/device.h"
+#include "runtime/last_resort.h"
 #include "runtime/nccl/communicators.h"
 #include "runtime/nccl/gpu_of_rank.h"
 #include "runtime/nccl/nccl_end.h"
@@ -75,24 +73,6 @@ struct Posted {
 struct Events {
   CudaEvent ready;  // the compute stream had come to the posting
   CudaEvent done;
-};
-
-// Ends the process, unless it is destroyed in time.
-class LastResort {
- public:
-  LastResort(ExitCode code, std::chrono::seconds time)
-      : thread_([code, time](const std::stop_token& stop) {
-          std::mutex mutex;
-          std::condition_variable_any stopped;
-          std::unique_lock lock(mutex);
-          stopped.wait_for(lock, stop, time, [] { return false; });
-          if (!stop.stop_requested()) {
-            ::_exit(static_cast<int>(code));
-          }
-        }) {}
-
- private:
-  std::jthread thread_;
 };
 
 class NcclTransport final : public Transport {
@@ -331,12 +311,17 @@ void NcclTransport::issue(std::span<const Posted> group) {
     events_[Operations::place(posted.ticket)]->ready.hold_back(posted.end->stream());
   }
   ncclGroupStart();
-  for (const Posted& posted : group) {
-    if (posted.sends) {
-      posted.end->send(posted.outgoing, posted.peer);
-    } else {
-      posted.end->receive(posted.incoming, posted.peer);
+  try {
+    for (const Posted& posted : group) {
+      if (posted.sends) {
+        posted.end->send(posted.outgoing, posted.peer);
+      } else {
+        posted.end->receive(posted.incoming, posted.peer);
+      }
     }
+  } catch (const Error&) {
+    ncclGroupEnd();  // What follows is not to be part of it.
+    throw;
   }
   const ncclResult_t result = ncclGroupEnd();
   if (result != ncclSuccess && result != ncclInProgress) {
@@ -397,7 +382,7 @@ void NcclTransport::check() {
 
 void NcclTransport::abort(ExitCode code, const std::string& reason) noexcept {
   if (!failed_.test_and_set()) {
-    last_resort_ = std::make_unique<LastResort>(code, grace);
+    last_resort_ = std::make_unique<LastResort>(grace, code, "NCCL does not let go");
     operations_.close(code, reason);
     revoking_ = std::jthread([this] {
       for (const std::unique_ptr<NcclEnd>& end : ends_) {
@@ -442,7 +427,8 @@ NcclTransport::~NcclTransport() {
   }
   bool aborted = failed_.test();
   if (!aborted) {
-    last_resort_ = std::make_unique<LastResort>(ExitCode::transport, grace);
+    last_resort_ =
+        std::make_unique<LastResort>(grace, ExitCode::transport, "closing NCCL got stuck");
     try {
       close();
     } catch (const Error&) {  // A peer has gone before us; what there was to send has been sent.
@@ -464,7 +450,7 @@ NcclTransport::~NcclTransport() {
 }  // namespace
 
 void prepare_nccl_environment() {
-  ::setenv("CUDA_DEVICE_MAX_CONNECTIONS", "32", 0);
+  prepare_cuda_environment();
   ::setenv("CUDA_MODULE_LOADING", "EAGER", 0);
   ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "0", 0);
 }
@@ -480,6 +466,9 @@ std::unique_ptr<Transport> make_nccl_transport(std::unique_ptr<Transport> inner,
     transport->open();
   } catch (const Error& error) {
     transport->abort(error.code(), error.what());
+    throw;
+  } catch (const std::exception& error) {
+    transport->abort(ExitCode::internal_error, error.what());
     throw;
   }
   return transport;

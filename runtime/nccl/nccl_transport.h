@@ -39,7 +39,7 @@ struct NcclOptions {
 
 // What CUDA and NCCL must find in the environment when they start, where it does not say otherwise
 // already; to be called before either is used, while the process has one thread.
-// CUDA_DEVICE_MAX_CONNECTIONS=32: streams that share a connection to the GPU wait for each other.
+// What prepare_cuda_environment() sets.
 // CUDA_MODULE_LOADING=EAGER: loading a kernel at its first use may wait for operations of NCCL that
 // wait for a peer. NCCL_LAUNCH_ORDER_IMPLICIT=0: that order would have an operation wait until all
 // posted before it have started, also those that queue on their communicator behind one that waits

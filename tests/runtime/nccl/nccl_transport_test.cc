@@ -141,15 +141,16 @@ TEST_F(NcclTransport, AnAbortIsHeardEverywhereAndFreesTheGpu) {
     Device& device = transport.device();
     const DeviceMemory memory(device, 64);
     device.reserve_marks(1);
-    if (transport.rank() == 0) {
-      transport.abort(ExitCode::callback, "enough");
-      return;
-    }
     // Nobody sends: without the abort the queue would stand still for ever.
     const auto waits = [&] {
-      static_cast<void>(transport.wait(
-          transport.post_receive(transport.rank() - 1, MessageClass::activation, memory.bytes()),
-          generous_deadline()));
+      meet(transport);
+      if (transport.rank() == 0) {
+        transport.abort(ExitCode::callback, "enough");
+      } else {
+        static_cast<void>(transport.wait(
+            transport.post_receive(transport.rank() - 1, MessageClass::activation, memory.bytes()),
+            generous_deadline()));
+      }
       device.mark(0);
       while (!device.wait(0, std::chrono::steady_clock::now() + std::chrono::milliseconds(20))) {
         transport.check();
