@@ -1,13 +1,11 @@
 // dualpipe-run: execute a schedule for real - on threads, or on processes under mpirun - and train
 // a model with it.
 
-#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,23 +14,22 @@
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include "cli/command_line.h"
 #include "cli/config.h"
+#include "cli/gpu_run.h"
 #include "cli/program_main.h"
+#include "cli/run_options.h"
+#include "cli/run_report.h"
 #include "cli/subject.h"
 #include "cli/version.h"
 #include "costs/cost_model.h"
 #include "costs/error.h"
-#include "render/report.h"
-#include "render/table.h"
-#include "render/units.h"
 #include "runtime/fault.h"
 #include "runtime/fault_transport.h"
+#include "runtime/forked_transport.h"
 #include "runtime/inproc_transport.h"
-#include "runtime/models/cpu_math.h"
 #include "runtime/models/math.h"
 #include "runtime/models/model.h"
 #include "runtime/train.h"
@@ -41,40 +38,15 @@
 #include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/pipeline.h"
-#include "scheduler/pipeline_json.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
 #include "sim/network.h"
-#include "trace/metrics.h"
-#include "trace/timeline.h"
 #ifdef DUALPIPE_HAS_MPI
 #include "runtime/mpi_transport.h"
 #endif
 
 namespace dualpipe {
 namespace {
-
-struct RunOptions {
-  SubjectOptions subject;
-  std::string model = "gpt";
-  // inproc or mpi, perhaps fault: before it; empty: mpi under a launcher, else inproc
-  std::string transport;
-  std::vector<std::string> faults;
-  std::uint64_t fault_seed = 0;
-  int steps = 10;
-  bool verify = false;
-  std::optional<std::string> trace_path;
-  std::string checkpoint_directory;  // empty: none
-  int checkpoint_every = 10;
-  bool resume = false;
-  // With one, a rank waits before every slot until its last message has left, which takes a process
-  // two wake-ups; two hide that behind a slot.
-  int send_buffers = 2;
-  double op_timeout_seconds = 60.0;
-  std::string format = "table";                                // table, json
-  std::string text_path = "/usr/share/common-licenses/GPL-3";  // part of every Debian
-  ModelOptions sizes;
-};
 
 // What all ranks run, worked out before any of them starts.
 struct Job {
@@ -162,115 +134,8 @@ Job make_job(const RunOptions& options, const Config& config) {
 
 // On the thread of the transport's rank.
 TrainReport train_rank(const Job& job, Transport& transport) {
-  CpuMath math(transport.device());
-  return train(job.program, transport, job.model->make(job.sizes, math), job.train);
-}
-
-// --- what rank 0 says ---
-
-// The step whose time is the median, the first left out where there are others: it warms up.
-std::size_t typical_step(const TrainReport& report) {
-  std::vector<std::size_t> order(report.step_time.size());
-  std::iota(order.begin(), order.end(), 0);
-  if (order.size() > 1) {
-    order.erase(order.begin());
-  }
-  const auto middle = order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2);
-  std::nth_element(order.begin(), middle, order.end(), [&](std::size_t one, std::size_t other) {
-    return report.step_time[one] < report.step_time[other];
-  });
-  return *middle;
-}
-
-std::vector<std::int64_t> counts(const std::vector<Time>& times) {
-  std::vector<std::int64_t> values;
-  for (const Time time : times) {
-    values.push_back(time.count());
-  }
-  return values;
-}
-
-std::string as_json(const TrainReport& report, const RunOptions& options, const Program& program) {
-  nlohmann::ordered_json document;
-  document["schema_version"] = schema_version;
-  document["schedule"] = program.pipeline().name;
-  document["ranks"] = program.pipeline().ranks();
-  document["transport"] = options.transport;
-  document["steps"] = options.steps;
-  if (report.first_step > 0) {
-    document["first_step"] = report.first_step;
-  }
-  document["loss"] = report.loss;
-  document["step_time_ns"] = counts(report.step_time);
-  document["max_gradient_difference"] = nullptr;
-  if (report.max_gradient_difference) {
-    document["max_gradient_difference"] = *report.max_gradient_difference;
-  }
-  document["model"] = options.model;
-  document["microbatches"] = program.pipeline().microbatches();
-  document["tail_time_ns"] = counts(report.tail_time);
-  document["clock_uncertainty_ns"] = report.clock_uncertainty.count();
-  document["clocks"] = nlohmann::ordered_json::array();
-  for (const RankClock& clock : report.timelines.front().clocks) {
-    document["clocks"].push_back({{"offset_ns", clock.offset.count()},
-                                  {"drift_ns", clock.drift.count()},
-                                  {"uncertainty_ns", clock.uncertainty.count()}});
-  }
-  return document.dump() + "\n";
-}
-
-// How far the times of one rank may be trusted beside those of another.
-std::string clock_words(const std::vector<RankClock>& clocks) {
-  RankClock largest;
-  for (const RankClock& clock : clocks) {
-    largest.offset = std::max(largest.offset, std::chrono::abs(clock.offset));
-    largest.drift = std::max(largest.drift, std::chrono::abs(clock.drift));
-    largest.uncertainty = std::max(largest.uncertainty, clock.uncertainty);
-  }
-  return clocks.size() < 2
-             ? ""
-             : fmt::format(
-                   "Clocks: up to {} from rank 0's, known to {}; they drifted by up to {}. "
-                   "Both are taken out.\n",
-                   format_time(largest.offset), format_time(largest.uncertainty),
-                   format_time(largest.drift));
-}
-
-std::string as_table(const TrainReport& report, const RunOptions& options, const Program& program) {
-  std::vector<std::vector<std::string>> rows;
-  const std::size_t steps = report.loss.size();
-  const std::size_t stride = std::max<std::size_t>(1, steps / 10);
-  const std::size_t first = static_cast<std::size_t>(report.first_step);
-  for (std::size_t step = 0; step < steps; ++step) {
-    if (step % stride == 0 || step + 1 == steps) {
-      rows.push_back({std::to_string(first + step + 1), fmt::format("{:.4f}", report.loss[step]),
-                      format_time(report.step_time[step]), format_time(report.tail_time[step])});
-    }
-  }
-  const std::size_t typical = typical_step(report);
-  std::string text = fmt::format("{} trained with {} over {}\n\n", options.model,
-                                 program.pipeline().name, options.transport);
-  const std::vector<Column> columns{{"step"}, {"loss"}, {"step time"}, {"after it"}};
-  text += format_table(columns, rows);
-  text += fmt::format("\nStep {}, the typical one:\n\n", first + typical + 1);
-  text += metrics_table(program.pipeline(), measure(report.timelines[typical]));
-  text += "\n" + clock_words(report.timelines[typical].clocks);
-  if (report.max_gradient_difference) {
-    text += *report.max_gradient_difference == 0.0
-                ? "Gradients: bitwise equal to those without a pipeline, in every step.\n"
-                : fmt::format("Gradients: up to {:g} from those without a pipeline.\n",
-                              *report.max_gradient_difference);
-  }
-  return text;
-}
-
-void write_report(const TrainReport& report, const RunOptions& options, const Program& program) {
-  // The trace last: a full disk must not take the result of a long run with it.
-  write_file("-", options.format == "json" ? as_json(report, options, program)
-                                           : as_table(report, options, program));
-  if (options.trace_path) {
-    write_file(*options.trace_path, to_json(report.timelines[typical_step(report)]));
-  }
+  const RankModel model = model_for(*job.model, job.sizes, transport.device());
+  return train(job.program, transport, model.make_stage, job.train);
 }
 
 // --- transports ---
@@ -300,8 +165,10 @@ FaultPlan fault_plan(const RunOptions& options) {
 ExitCode run_on_threads(const RunOptions& options) {
   const Job job = make_job(options, resolve_config(options.subject));
   const FaultPlan plan = fault_plan(options);
-  std::vector<std::unique_ptr<Transport>> transports =
-      make_inproc_transports(job.program.pipeline().ranks());
+  const int ranks = job.program.pipeline().ranks();
+  std::vector<std::unique_ptr<Transport>> transports = options.transport == "cuda-inproc"
+                                                           ? cuda_inproc_transports(ranks)
+                                                           : make_inproc_transports(ranks);
   if (is_faulty(options)) {
     transports = make_fault_transports(std::move(transports), plan);
   }
@@ -313,17 +180,48 @@ ExitCode run_on_threads(const RunOptions& options) {
 
 // --- processes ---
 
+// What NCCL puts over a transport of the host, and others do not.
+std::unique_ptr<Transport> connect(const Job& job, const RunOptions& options,
+                                   std::unique_ptr<Transport> transport) {
+  return options.transport == "nccl"
+             ? nccl_over(std::move(transport), job.program, options.gpu, job.train.op_timeout)
+             : std::move(transport);
+}
+
+// The rest of a run, when every process has its transport. Every rank comes to the same words
+// before training; rank 0 says them.
+ExitCode run_rank(const Job& job, const RunOptions& options,
+                  std::unique_ptr<Transport> unconnected) {
+  const std::unique_ptr<Transport> transport = connect(job, options, std::move(unconnected));
+  const TrainReport report = train_rank(job, *transport);
+  if (transport->rank() == 0) {
+    write_report(report, options, job.program);
+  }
+  return ExitCode::ok;
+}
+
+void be_quiet_unless_first(const Transport& transport) {
+  if (transport.rank() != 0) {
+    spdlog::set_level(spdlog::level::off);
+  }
+}
+
+// In processes of our own.
+ExitCode run_on_forks(const RunOptions& options) {
+  const Job job = make_job(options, resolve_config(options.subject));
+  std::unique_ptr<Transport> transport = fork_ranks(job.program.pipeline().ranks());
+  be_quiet_unless_first(*transport);
+  return run_rank(job, options, std::move(transport));
+}
+
 #ifdef DUALPIPE_HAS_MPI
-// Every rank comes to the same words before training; rank 0 says them.
 ExitCode run_on_processes(RunOptions options) {
   const FaultPlan plan = fault_plan(options);
   std::unique_ptr<Transport> transport = make_mpi_transport();
   if (is_faulty(options)) {
     transport = make_fault_transport(std::move(transport), plan);
   }
-  if (transport->rank() != 0) {
-    spdlog::set_level(spdlog::level::off);
-  }
+  be_quiet_unless_first(*transport);
   if (options.subject.ranks && *options.subject.ranks != transport->ranks()) {
     throw Error(ExitCode::usage,
                 fmt::format("--ranks {} was given, but {} processes were started; start them with "
@@ -340,11 +238,7 @@ ExitCode run_on_processes(RunOptions options) {
         fmt::format("'{}' is a schedule for {} ranks, but {} processes were started",
                     options.subject.subject, job.program.pipeline().ranks(), transport->ranks()));
   }
-  const TrainReport report = train_rank(job, *transport);
-  if (transport->rank() == 0) {
-    write_report(report, options, job.program);
-  }
-  return ExitCode::ok;
+  return run_rank(job, options, std::move(transport));
 }
 
 bool started_by_launcher() {
@@ -386,10 +280,13 @@ void add_options(CLI::App& app, RunOptions& options) {
   app.add_option("--schedule", options.subject.subject,
                  "a schedule of `dualpipe-sim list`, or a file; default: the config's");
   add_config_options(app, options.subject);
-  app.add_option("--transport", options.transport,
-                 "inproc (threads) or mpi; default: mpi under mpirun, else inproc; with fault: "
-                 "before it, things go wrong as --fault says")
-      ->check(CLI::IsMember({"inproc", "mpi", "fault:inproc", "fault:mpi"}));
+  app.add_option(
+         "--transport", options.transport,
+         "inproc (threads) or mpi; on GPUs cuda-inproc (threads) or nccl (mpirun's "
+         "processes, or its own); default: mpi under mpirun, else inproc; with fault: before "
+         "inproc or mpi, things go wrong as --fault says")
+      ->check(CLI::IsMember({"inproc", "mpi", "cuda-inproc", "nccl", "fault:inproc", "fault:mpi"}));
+  add_gpu_options(app, options.gpu);
   app.add_option("--fault", options.faults, "what goes wrong, on purpose: " + fault_syntax())
       ->allow_extra_args(false);
   app.add_option("--fault-seed", options.fault_seed, "of what is left to chance in faults");
@@ -444,8 +341,14 @@ int run(int argc, const char* const* argv) {
       if (options.transport.empty()) {
         options.transport = started_by_launcher() ? "mpi" : "inproc";
       }
-      return options.transport.ends_with("mpi") ? run_on_processes(options)
-                                                : run_on_threads(options);
+      if (is_gpu_transport(options.transport)) {
+        prepare_gpu_transport(options.transport);
+      }
+      if (options.transport == "nccl" && !started_by_launcher()) {
+        return run_on_forks(options);
+      }
+      const bool processes = options.transport.ends_with("mpi") || options.transport == "nccl";
+      return processes ? run_on_processes(options) : run_on_threads(options);
     });
   });
 }

@@ -13,6 +13,12 @@
 #include <scheduler/generate.h>
 #include <sim/simulate.h>
 #include <trace/metrics.h>
+#ifdef HAS_cuda
+#include <runtime/cuda/cuda_device.h>
+#endif
+#ifdef HAS_nccl
+#include <runtime/nccl/nccl_transport.h>
+#endif
 
 int main() {
   using namespace dualpipe;
@@ -28,5 +34,11 @@ int main() {
   const TrainReport report =
       train(program, *transports.front(), find_model("mlp").make(options, math), {.steps = 2});
   std::cout << "loss " << report.loss.front() << " to " << report.loss.back() << "\n";
+#ifdef HAS_nccl
+  prepare_nccl_environment();
+#endif
+#ifdef HAS_cuda
+  std::cout << (no_gpu_reason().empty() ? "a GPU" : "no GPU: " + no_gpu_reason()) << "\n";
+#endif
   return measure(predicted).step_time == std::chrono::milliseconds(12) ? 0 : 1;
 }
