@@ -87,13 +87,14 @@ int main(void) {
   shape.ranks = stages;
   shape.microbatches = microbatches;
   dualpipe_train_options options = DUALPIPE_TRAIN_OPTIONS_INIT;
+  options.make_stage = make_stage;
   options.steps = 200;
   options.verify = 1;
   dualpipe_train_result result = DUALPIPE_TRAIN_RESULT_INIT;
   dualpipe_plan* plan = NULL;
   dualpipe_status status = dualpipe_plan_create("dualpipe", &shape, &plan);
   if (status == DUALPIPE_OK) {
-    status = dualpipe_train(plan, NULL, make_stage, NULL, &options, &result);
+    status = dualpipe_train(plan, NULL, &options, &result);
   }
   dualpipe_plan_free(plan);
   if (status != DUALPIPE_OK) {

@@ -13,7 +13,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -153,7 +152,7 @@ StageFactory factory_of(dualpipe_make_stage make_stage, void* context) {
   };
 }
 
-Program compiled(Schedule schedule) {
+Program compiled(const Schedule& schedule) {
   return program_or_throw(compile_with_least_buffers(schedule), schedule.pipeline.name);
 }
 
@@ -274,25 +273,27 @@ int32_t dualpipe_transport_ranks(const dualpipe_transport* transport) {
 }
 
 dualpipe_status dualpipe_train(const dualpipe_plan* plan, dualpipe_transport* transport,
-                               dualpipe_make_stage make_stage, void* make_stage_context,
                                const dualpipe_train_options* options,
                                dualpipe_train_result* result) {
   return guarded([&] {
-    require(plan != nullptr && make_stage != nullptr, "dualpipe_train: found NULL");
+    const dualpipe_train_options given =
+        dualpipe::checked(options, DUALPIPE_TRAIN_OPTIONS_INIT, "dualpipe_train_options");
+    require(plan != nullptr && given.make_stage != nullptr,
+            "dualpipe_train: expected a plan and a callback `make_stage`, found NULL");
     if (result != nullptr) {
       static_cast<void>(
           dualpipe::checked(result, DUALPIPE_TRAIN_RESULT_INIT, "dualpipe_train_result"));
     }
-    const dualpipe::TrainOptions train = dualpipe::train_options(
-        dualpipe::checked(options, DUALPIPE_TRAIN_OPTIONS_INIT, "dualpipe_train_options"));
-    const dualpipe::StageFactory factory = dualpipe::factory_of(make_stage, make_stage_context);
-    if (transport != nullptr) {
-      dualpipe::fill(dualpipe::train(plan->program, *transport->transport, factory, train), result);
-      return;
-    }
+    const dualpipe::TrainOptions train = dualpipe::train_options(given);
+    const dualpipe::StageFactory factory =
+        dualpipe::factory_of(given.make_stage, given.make_stage_context);
     const auto train_rank = [&](dualpipe::Transport& rank) {
       return dualpipe::train(plan->program, rank, factory, train);
     };
+    if (transport != nullptr) {
+      dualpipe::fill(train_rank(*transport->transport), result);
+      return;
+    }
     const auto transports = dualpipe::make_inproc_transports(plan->program.pipeline().ranks());
     dualpipe::fill(dualpipe::train_on_threads(transports, train_rank), result);
   });

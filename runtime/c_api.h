@@ -20,6 +20,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* NOLINTBEGIN(readability-identifier-naming): the names of C. */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -128,15 +130,17 @@ int32_t dualpipe_transport_ranks(const dualpipe_transport* transport);
 typedef struct dualpipe_train_options {
   uint32_t struct_size;
   uint32_t version;
+  dualpipe_make_stage make_stage; /* called from all ranks' threads at once */
+  void* make_stage_context;
   int32_t steps;
   int32_t verify;            /* 1: rank 0 recomputes each step without a pipeline and compares */
   double op_timeout_seconds; /* for every single wait; beyond it the job ends with a report */
-  void (*progress)(void* context, int32_t step,
-                   double loss); /* on rank 0, after each step; or NULL */
+  /* On rank 0, after each step; may be NULL. */
+  void (*progress)(void* context, int32_t step, double loss);
   void* progress_context;
 } dualpipe_train_options;
 #define DUALPIPE_TRAIN_OPTIONS_INIT \
-  {sizeof(dualpipe_train_options), DUALPIPE_ABI_VERSION, 1, 0, 60.0, NULL, NULL}
+  {sizeof(dualpipe_train_options), DUALPIPE_ABI_VERSION, NULL, NULL, 1, 0, 60.0, NULL, NULL}
 
 typedef struct dualpipe_train_result {
   uint32_t struct_size;
@@ -149,15 +153,16 @@ typedef struct dualpipe_train_result {
   {sizeof(dualpipe_train_result), DUALPIPE_ABI_VERSION, 0.0, 0, 0.0}
 
 /* Trains. With `transport` this process is its rank, and all ranks call it with equal arguments;
- * with NULL all ranks are threads of this process, and `make_stage` is called from all of them at
- * once. `result`, which may be NULL, is filled on rank 0 and with threads. */
+ * with NULL all ranks are threads of this process. `result`, which may be NULL, is filled on rank 0
+ * and with threads. */
 dualpipe_status dualpipe_train(const dualpipe_plan* plan, dualpipe_transport* transport,
-                               dualpipe_make_stage make_stage, void* make_stage_context,
                                const dualpipe_train_options* options,
                                dualpipe_train_result* result);
 
 #ifdef __cplusplus
 }
 #endif
+
+/* NOLINTEND(readability-identifier-naming) */
 
 #endif

@@ -9,6 +9,7 @@
 #include "runtime/transport.h"
 #include "scheduler/program.h"
 
+// NOLINTBEGIN(readability-identifier-naming): the names of C.
 struct dualpipe_plan {
   dualpipe::Program program;
 };
@@ -16,6 +17,7 @@ struct dualpipe_plan {
 struct dualpipe_transport {
   std::unique_ptr<dualpipe::Transport> transport;
 };
+// NOLINTEND(readability-identifier-naming)
 
 namespace dualpipe {
 

@@ -1,6 +1,5 @@
 #include "runtime/executor.h"
 
-#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -47,8 +46,8 @@ MessageClass class_of(ValueKind kind) {
   return kind == ValueKind::activation ? MessageClass::activation : MessageClass::gradient;
 }
 
-// The program and the transport before anything is made for them.
-const Program& checked(const Program& program, const Transport& transport) {
+// This rank, of a program and a transport that fit each other.
+int checked_rank(const Program& program, const Transport& transport) {
   if (transport.ranks() != program.pipeline().ranks()) {
     throw Error(ExitCode::usage,
                 fmt::format("the schedule is for {} ranks, but the transport '{}' has {}",
@@ -57,7 +56,7 @@ const Program& checked(const Program& program, const Transport& transport) {
   if (program.pipeline().placement.directions() > 2) {
     throw Error(ExitCode::usage, "the runtime runs schedules of one or two directions");
   }
-  return program;
+  return transport.rank();
 }
 
 }  // namespace
@@ -124,10 +123,10 @@ class Executor::State {
 
 Executor::State::State(const Program& program, Transport& transport, const StageFactory& make_stage,
                        const ExecutorOptions& options)
-    : program_(checked(program, transport)),
+    : program_(program),
       transport_(transport),
       device_(transport.device()),
-      rank_(transport.rank()),
+      rank_(checked_rank(program, transport)),
       waits_(program, transport, options.op_timeout),
       plan_(plan_rank(program, rank_)),
       stages_(make_held_stages(plan_, make_stage)),

@@ -86,8 +86,8 @@ void GradientSum::add(int microbatch) {
 }
 
 std::span<float> GradientSum::finish() {
-  Half& first = halves_[0];
-  Half& second = halves_[1];
+  const Half& first = halves_[0];
+  const Half& second = halves_[1];
   CHECK(early_.empty());
   if (first.microbatches.empty()) {
     if (second.microbatches.empty()) {

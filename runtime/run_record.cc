@@ -12,7 +12,8 @@
 
 #include "costs/check.h"
 #include "costs/cost_model.h"
-#include "runtime/executor.h"
+#include "runtime/clock.h"
+#include "runtime/step_marks.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
 #include "trace/timeline.h"

@@ -27,6 +27,7 @@
 #include "runtime/collectives.h"
 #include "runtime/executor.h"
 #include "runtime/exit_guard.h"
+#include "runtime/held_stage.h"
 #include "runtime/plain_run.h"
 #include "runtime/rank_plan.h"
 #include "runtime/run_identity.h"
@@ -34,6 +35,7 @@
 #include "runtime/stage.h"
 #include "runtime/status.h"
 #include "runtime/status_words.h"
+#include "runtime/step_marks.h"
 #include "runtime/transport.h"
 #include "runtime/watchdog.h"
 #include "scheduler/op.h"
@@ -65,6 +67,7 @@ class Trainer {
       : program_(program),
         transport_(transport),
         options_(options),
+        checkpoints_(options.checkpoints ? &*options.checkpoints : nullptr),
         waits_(program, transport,
                options.op_timeout * (options.verify ? verification_patience : 1)),
         executor_(program, transport, make_stage, {.op_timeout = options.op_timeout}) {
@@ -85,8 +88,8 @@ class Trainer {
     clock_.begin = measure_clock_offset(waits_);
     for (int step = report_.first_step; step < options_.steps; ++step) {
       run_step(step);
-      if (options_.checkpoints &&
-          ((step + 1) % options_.checkpoints->every == 0 || step + 1 == options_.steps)) {
+      if (checkpoints_ != nullptr &&
+          ((step + 1) % checkpoints_->every == 0 || step + 1 == options_.steps)) {
         transport_.status().publish(step, Activity::synchronizing, transport_.rank());
         checkpoint(step + 1);
       }
@@ -148,10 +151,10 @@ class Trainer {
   // --- checkpoints ---
 
   void resume() {
-    if (!options_.checkpoints || !options_.checkpoints->resume) {
+    if (checkpoints_ == nullptr || !checkpoints_->resume) {
       return;
     }
-    const CheckpointDirectory directory(options_.checkpoints->directory);
+    const CheckpointDirectory directory(checkpoints_->directory);
     std::string text;
     if (is_first()) {
       if (const std::optional<CheckpointManifest> newest = directory.newest()) {
@@ -178,19 +181,18 @@ class Trainer {
       throw Error(ExitCode::usage,
                   fmt::format("the checkpoint in '{}' was written by a run with another {}; go on "
                               "with the options it was written with, or give another directory",
-                              options_.checkpoints->directory, fmt::join(names, ", another ")));
+                              checkpoints_->directory, fmt::join(names, ", another ")));
     }
     if (std::cmp_not_equal(manifest.parts.size(), transport_.ranks())) {
-      throw Error(
-          ExitCode::input_output,
-          fmt::format("the checkpoint in '{}' has parts of {} ranks; expected {}",
-                      options_.checkpoints->directory, manifest.parts.size(), transport_.ranks()));
+      throw Error(ExitCode::input_output,
+                  fmt::format("the checkpoint in '{}' has parts of {} ranks; expected {}",
+                              checkpoints_->directory, manifest.parts.size(), transport_.ranks()));
     }
     if (std::cmp_greater_equal(manifest.steps, options_.steps)) {
       throw Error(ExitCode::usage,
                   fmt::format("the checkpoint in '{}' has done {} steps and {} were asked for in "
                               "all: nothing is left to do; ask for more steps",
-                              options_.checkpoints->directory, manifest.steps, options_.steps));
+                              checkpoints_->directory, manifest.steps, options_.steps));
     }
   }
 
@@ -207,7 +209,7 @@ class Trainer {
   }
 
   void checkpoint(int steps) {
-    const CheckpointDirectory directory(options_.checkpoints->directory);
+    const CheckpointDirectory directory(checkpoints_->directory);
     const CheckpointPart part = directory.write_part(
         static_cast<std::uint64_t>(steps), transport_.rank(), save_stages(executor_.stages()));
     const auto parts = gather(waits_, std::as_bytes(std::span(&part, 1)));
@@ -326,6 +328,7 @@ class Trainer {
   const Program& program_;
   Transport& transport_;
   const TrainOptions& options_;
+  const CheckpointOptions* checkpoints_;  // nullptr: none
   BoundedWait waits_;
   Executor executor_;
   std::unique_ptr<PlainRun> plain_;  // rank 0 only, with verify

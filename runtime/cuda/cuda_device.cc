@@ -1,11 +1,10 @@
 #include "runtime/cuda/cuda_device.h"
 
-#include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <ratio>
 #include <span>
 #include <string>
 #include <thread>

@@ -1,6 +1,5 @@
 #include "runtime/cuda/cuda_inproc_transport.h"
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <memory>

@@ -16,6 +16,7 @@
 
 #include "costs/check.h"
 #include "costs/cost_model.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model.h"
 #include "runtime/models/model_sizes.h"
 #include "runtime/models/spin_message.h"

@@ -116,19 +116,21 @@ static void training_is_checked(void) {
   dualpipe_train_options options = DUALPIPE_TRAIN_OPTIONS_INIT;
   forward good = fine;
   forward bad = broken;
-  expect_refusal(dualpipe_train(plan, NULL, NULL, NULL, &options, NULL), DUALPIPE_USAGE, "NULL");
-  expect_refusal(dualpipe_train(plan, NULL, make_half_a_stage, &good, &options, NULL),
-                 DUALPIPE_USAGE, "`backward_input`");
-  expect_refusal(dualpipe_train(plan, NULL, make_nothing, NULL, &options, NULL), DUALPIPE_CALLBACK,
-                 "returned 9");
+  expect_refusal(dualpipe_train(plan, NULL, &options, NULL), DUALPIPE_USAGE, "`make_stage`");
+  options.make_stage = make_half_a_stage;
+  options.make_stage_context = &good;
+  expect_refusal(dualpipe_train(plan, NULL, &options, NULL), DUALPIPE_USAGE, "`backward_input`");
+  options.make_stage = make_nothing;
+  expect_refusal(dualpipe_train(plan, NULL, &options, NULL), DUALPIPE_CALLBACK, "returned 9");
+  options.make_stage = make_stage;
   options.steps = 0;
-  expect_refusal(dualpipe_train(plan, NULL, make_stage, &good, &options, NULL), DUALPIPE_USAGE,
-                 "steps");
+  expect_refusal(dualpipe_train(plan, NULL, &options, NULL), DUALPIPE_USAGE, "steps");
   options.steps = 2;
   destroyed = 0;
-  expect(dualpipe_train(plan, NULL, make_stage, &good, &options, NULL) == DUALPIPE_OK, "a run");
+  expect(dualpipe_train(plan, NULL, &options, NULL) == DUALPIPE_OK, "a run");
   expect(destroyed == 2, "every stage is destroyed, once");
-  expect_refusal(dualpipe_train(plan, NULL, make_stage, &bad, &options, NULL), DUALPIPE_CALLBACK,
+  options.make_stage_context = &bad;
+  expect_refusal(dualpipe_train(plan, NULL, &options, NULL), DUALPIPE_CALLBACK,
                  "F1 failed: forward returned 7");
   dualpipe_plan_free(plan);
 }

@@ -72,6 +72,7 @@ int main(void) {
   dualpipe_train_options options = DUALPIPE_TRAIN_OPTIONS_INIT;
   dualpipe_train_result result = DUALPIPE_TRAIN_RESULT_INIT;
   shape.microbatches = 1;
+  options.make_stage = make_stage;
   options.steps = 3;
   if (dualpipe_transport_create_mpi(NULL) != DUALPIPE_USAGE) {
     printf("a NULL was taken\n");
@@ -83,7 +84,7 @@ int main(void) {
     status = dualpipe_plan_create("1f1b", &shape, &plan);
   }
   if (status == DUALPIPE_OK) {
-    status = dualpipe_train(plan, transport, make_stage, NULL, &options, &result);
+    status = dualpipe_train(plan, transport, &options, &result);
   }
   if (status != DUALPIPE_OK) {
     printf("%s\n", dualpipe_last_error());
