@@ -38,6 +38,7 @@ class Device {
   // Zeroed memory, aligned to 64 bytes. Throws Error (infeasible) naming the bytes when there is
   // not that much. Used through DeviceMemory.
   [[nodiscard]] virtual std::byte* allocate(std::size_t bytes, MemoryHome home) = 0;
+  // Waits until the queue is past what uses the memory.
   virtual void release(std::byte* memory, MemoryHome home) noexcept = 0;
 
   // Each takes its turn in the queue; memory is that of this device, of either home, and must stay

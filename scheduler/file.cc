@@ -13,6 +13,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <stdio.h>  // fileno
 #include <sys/stat.h>
 #include <unistd.h>
 

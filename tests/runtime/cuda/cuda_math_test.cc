@@ -46,9 +46,10 @@ class Place {
   template <typename Value>
   std::span<Value> put(const std::vector<Value>& values) {
     const std::span<const std::byte> bytes = std::as_bytes(std::span(values));
-    DeviceMemory& staging = memory_.emplace_back(math_.device(), bytes.size(), MemoryHome::host);
+    const DeviceMemory& staging =
+        memory_.emplace_back(math_.device(), bytes.size(), MemoryHome::host);
     std::ranges::copy(bytes, staging.bytes().begin());
-    DeviceMemory& memory = memory_.emplace_back(math_.device(), bytes.size());
+    const DeviceMemory& memory = memory_.emplace_back(math_.device(), bytes.size());
     math_.copy(staging.bytes(), memory.bytes());
     return {reinterpret_cast<Value*>(memory.bytes().data()), values.size()};
   }

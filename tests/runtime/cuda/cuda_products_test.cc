@@ -6,14 +6,12 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstddef>
 #include <span>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "runtime/cuda/cuda_device.h"
-#include "runtime/cuda/cuda_math.h"
 #include "runtime/device.h"
 #include "runtime/models/math.h"
 #include "tests/support/needs_gpu.h"

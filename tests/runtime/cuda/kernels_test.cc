@@ -14,6 +14,7 @@
 
 #include <gtest/gtest.h>
 
+#include "runtime/cuda/kernel_shapes.h"
 #include "runtime/models/math.h"
 #include "runtime/models/random.h"
 #include "tests/support/block_emulator.h"
