@@ -50,9 +50,11 @@ std::vector<std::byte> save_state(Device& device, const Parameters& parameters,
     offset += size;
   }
   finish(device);
-  const std::span<const std::byte> head = std::as_bytes(std::span(&steps, 1));
-  std::vector<std::byte> state(head.begin(), head.end());
-  state.insert(state.end(), host.bytes().begin(), host.bytes().end());
+  std::vector<std::byte> state(sizeof(steps) + host.bytes().size());
+  std::memcpy(state.data(), &steps, sizeof(steps));
+  if (!host.bytes().empty()) {
+    std::memcpy(state.data() + sizeof(steps), host.bytes().data(), host.bytes().size());
+  }
   return state;
 }
 

@@ -8,7 +8,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <functional>
-#include <memory>
+#include <ratio>
 #include <thread>
 #include <vector>
 
@@ -33,7 +33,7 @@ class CudartStandIn : public testing::Test {
     }
   }
   ~CudartStandIn() override {
-    released_ = true;
+    release();
     for (const cudaStream_t stream : streams_) {
       static_cast<void>(cudaStreamSynchronize(stream));
       static_cast<void>(cudaStreamDestroy(stream));
@@ -44,10 +44,14 @@ class CudartStandIn : public testing::Test {
   void hold(std::size_t stream) {
     check(cudaLaunchHostFunc(
         streams_[stream],
-        [](void* released) { comes_true([&] { return static_cast<Flag*>(released)->load(); }); },
-        &released_));
+        [](void* of_gate) {
+          Gate& gate = *static_cast<Gate*>(of_gate);
+          gate.held = true;
+          comes_true([&] { return gate.released.load(); });
+        },
+        &gate_));
   }
-  void release() { released_ = true; }
+  void release() { gate_.released = true; }
 
   template <typename Number>
   Number* device_memory(std::size_t count) {
@@ -62,8 +66,11 @@ class CudartStandIn : public testing::Test {
     return static_cast<Number*>(memory);
   }
 
-  using Flag = std::atomic<bool>;
-  Flag released_ = false;
+  struct Gate {
+    std::atomic<bool> held = false;
+    std::atomic<bool> released = false;
+  };
+  Gate gate_;
   std::vector<cudaStream_t> streams_ = std::vector<cudaStream_t>(2);
 };
 
@@ -126,6 +133,7 @@ TEST_F(CudartStandIn, EventsTellTheTimeBetweenThem) {
 TEST_F(CudartStandIn, HostFunctionsRunOneAtATimeAndMayNotCallCuda) {
   cudaError_t error = cudaSuccess;
   hold(0);
+  ASSERT_TRUE(comes_true([&] { return gate_.held.load(); }));  // else the other might be first
   check(cudaLaunchHostFunc(
       streams_[1],
       [](void* found) { *static_cast<cudaError_t*>(found) = cudaStreamSynchronize(nullptr); },
@@ -143,7 +151,7 @@ TEST_F(CudartStandIn, ACopyToPageableMemoryWaitsOnTheHost) {
   std::atomic<bool> returned = false;
   hold(0);
   check(cudaMemsetAsync(memory, 0, sizeof(int), streams_[0]));
-  std::jthread copier([&] {
+  const std::jthread copier([&] {
     check(cudaMemcpyAsync(&pageable, memory, sizeof(int), cudaMemcpyDeviceToHost, streams_[0]));
     returned = true;
   });
@@ -156,7 +164,7 @@ TEST_F(CudartStandIn, FreeingWaitsForTheDevice) {
   auto* memory = device_memory<int>(1);
   std::atomic<bool> returned = false;
   hold(1);
-  std::jthread releaser([&] {
+  const std::jthread releaser([&] {
     check(cudaFree(memory));
     returned = true;
   });
