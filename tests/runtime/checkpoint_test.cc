@@ -77,7 +77,7 @@ TEST_F(Checkpoint, WithoutAManifestDoesNotExist) {
 }
 
 TEST_F(Checkpoint, TheNewestTwoStay) {
-  for (const std::uint64_t steps : {5, 10, 15, 20}) {
+  for (const std::uint64_t steps : {5U, 10U, 15U, 20U}) {
     write(steps, "a", "b");
   }
   std::vector<std::string> left;

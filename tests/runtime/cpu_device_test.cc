@@ -25,7 +25,7 @@ using testing::HasSubstr;
 TEST(CpuDevice, GivesZeroedMemoryOnCacheLines) {
   CpuDevice device;
   for (const MemoryHome home : {MemoryHome::device, MemoryHome::host}) {
-    for (const std::size_t bytes : {0, 4, 64, 1000}) {
+    for (const std::size_t bytes : {0U, 4U, 64U, 1000U}) {
       const DeviceMemory memory(device, bytes, home);
       EXPECT_EQ(memory.bytes().size(), bytes);
       EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.bytes().data()) % 64, 0U);

@@ -68,7 +68,7 @@ TEST_F(CudaDeviceTest, AGpuThatIsNotThereIsRefused) {
 
 TEST_F(CudaDeviceTest, GivesZeroedMemoryOnCacheLines) {
   CudaDevice device(0);
-  for (const std::size_t bytes : {4, 64, 1000}) {
+  for (const std::size_t bytes : {4U, 64U, 1000U}) {
     const DeviceMemory memory(device, bytes);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(memory.bytes().data()) % 64, 0U);
     EXPECT_THAT(read(device, memory.bytes()), Each(std::byte{0}));

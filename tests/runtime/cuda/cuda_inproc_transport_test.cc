@@ -3,17 +3,18 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/cuda/cuda_device.h"
 #include "runtime/device.h"
 #include "runtime/transport.h"
 #include "tests/support/needs_gpu.h"

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -16,6 +15,7 @@
 #include "runtime/cuda/cuda_device.h"
 #include "runtime/cuda/cuda_inproc_transport.h"
 #include "runtime/cuda/cuda_math.h"
+#include "runtime/device.h"
 #include "runtime/inproc_transport.h"
 #include "runtime/models/cpu_math.h"
 #include "runtime/models/math.h"
