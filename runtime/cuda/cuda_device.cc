@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <ratio>
 #include <span>
@@ -13,6 +12,7 @@
 #include <driver_types.h>
 #include <fmt/core.h>
 #include <nvtx3/nvToolsExt.h>
+#include <stdlib.h>  // setenv
 
 #include "costs/check.h"
 #include "costs/error.h"

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -19,6 +18,7 @@
 #include <cuda_runtime_api.h>
 #include <fmt/core.h>
 #include <nccl.h>
+#include <stdlib.h>  // setenv
 
 #include "costs/check.h"
 #include "costs/error.h"

@@ -1,9 +1,11 @@
 #include "runtime/checkpoint.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,6 +21,7 @@
 #include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/generate.h"
+#include "scheduler/program.h"
 #include "tests/support/refusal.h"
 #include "tests/support/schedules.h"
 #include "tests/support/toy_stage.h"

@@ -1,6 +1,5 @@
 #include "runtime/device.h"
 
-#include <cstddef>
 #include <utility>
 
 #include <gtest/gtest.h>

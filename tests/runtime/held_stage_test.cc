@@ -1,5 +1,6 @@
 #include "runtime/held_stage.h"
 
+#include <memory>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -7,6 +8,7 @@
 
 #include "costs/error.h"
 #include "runtime/rank_plan.h"
+#include "runtime/stage.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
 #include "scheduler/program.h"

@@ -95,7 +95,7 @@ TEST(CausalAttention, BackwardIsTheDifferenceOfTheForward) {
     return sum;
   };
   static_cast<void>(fixture.output());
-  FloatArray scratch(CausalAttention::scratch_size(shape));
+  const FloatArray scratch(CausalAttention::scratch_size(shape));
   fixture.attention.backward(host_math(), slopes,
                              {.slot = fixture.slot.values(), .scratch = scratch.values()});
   const std::span<const float> found =

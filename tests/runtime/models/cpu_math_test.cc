@@ -1,8 +1,6 @@
 // That the formulas are right is proved by the layers' tests and by the whole model against its
 // reference. Here is what the interface promises besides.
 
-#include "runtime/models/cpu_math.h"
-
 #include <array>
 #include <cmath>
 #include <cstddef>
@@ -13,7 +11,6 @@
 
 #include <gtest/gtest.h>
 
-#include "runtime/cpu_device.h"
 #include "runtime/models/math.h"
 #include "tests/support/host_math.h"
 

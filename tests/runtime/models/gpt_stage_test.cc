@@ -169,8 +169,8 @@ TEST(GptStage, InputGradientIsTheReferencesDifference) {
   const Reference reference(config, pipeline, op);
   std::vector<Rows> streams = reference.streams(2);
   const std::size_t width = config.shape.width();
-  FloatArray boundary(config.shape.rows() * width);
-  FloatArray gradient(boundary.values().size());
+  const FloatArray boundary(config.shape.rows() * width);
+  const FloatArray gradient(boundary.values().size());
   Stage& last = pipeline.stage(1);
   std::size_t element = 0;
   for (const Rows& stream : streams) {

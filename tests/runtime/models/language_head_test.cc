@@ -27,8 +27,8 @@ TEST(LanguageHead, WithZeroParametersGuessesEvenly) {
   for (float& value : parameters.values()) {
     value = 0.0F;
   }
-  FloatArray slot(layout.size());
-  FloatArray scratch(8);
+  const FloatArray slot(layout.size());
+  const FloatArray scratch(8);
   const StageMemory memory{.slot = slot.values(), .scratch = scratch.values()};
   const std::vector<float> stream{1, 2, 3, 4, -1, 0, 1, 5};
   const std::array<std::uint8_t, 2> targets{'a', 'b'};

@@ -70,7 +70,7 @@ struct Fixture {
 };
 
 TEST(LayerNorm, OutputHasTheFormulasWeightedSum) {
-  Fixture fixture;
+  const Fixture fixture;
   std::vector<float> output(rows.size());
   fixture.norm.write_output(host_math(), fixture.parameters, fixture.slot.values(), output);
   double sum = 0.0;
@@ -83,7 +83,7 @@ TEST(LayerNorm, OutputHasTheFormulasWeightedSum) {
 }
 
 TEST(LayerNorm, InputHalfAddsTheFormulasDifferences) {
-  Fixture fixture;
+  const Fixture fixture;
   std::vector<float> gradient(rows.size(), 100.0F);
   fixture.norm.backward_input(host_math(), fixture.parameters, fixture.slot.values(), gradient);
   for (std::size_t element = 0; element < gradient.size(); ++element) {
@@ -95,7 +95,7 @@ TEST(LayerNorm, InputHalfAddsTheFormulasDifferences) {
 }
 
 TEST(LayerNorm, WeightHalfOverwritesWithTheFormulasDifferences) {
-  Fixture fixture;
+  const Fixture fixture;
   std::vector<float> gradient(2 * width, -1.0F);
   fixture.norm.backward_weight(host_math(), fixture.slot.values(), gradient);
   for (std::size_t column = 0; column < width; ++column) {

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/models/math.h"
 #include "runtime/models/model.h"
 #include "runtime/stage.h"
 #include "tests/runtime/models/hand_pipeline.h"
