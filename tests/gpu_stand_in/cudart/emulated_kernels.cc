@@ -39,9 +39,9 @@ BoundKernel bind_to(void (*kernel)(Parameters...), void** arguments) {
   return bound;
 }
 
-template <auto kernel>
+template <auto Kernel>
 BoundKernel bind(void** arguments) {
-  return bind_to(kernel, arguments);
+  return bind_to(Kernel, arguments);
 }
 
 }  // namespace

@@ -229,6 +229,7 @@ ncclResult_t ncclGroupEnd() {
   return Group::current().is_open() ? Group::current().end() : ncclInvalidUsage;
 }
 
+// NOLINTBEGIN(readability-function-size): NCCL has as many parameters.
 ncclResult_t ncclSend(const void* memory, size_t count, ncclDataType_t type, int peer,
                       ncclComm_t handle, cudaStream_t stream) {
   auto* bytes = static_cast<std::byte*>(const_cast<void*>(memory));
@@ -245,6 +246,7 @@ ncclResult_t ncclRecv(void* memory, size_t count, ncclDataType_t type, int peer,
               .peer = peer,
               .stream = stream});
 }
+// NOLINTEND(readability-function-size)
 
 const char* ncclGetErrorString(ncclResult_t result) {
   constexpr std::array<const char*, ncclNumResults> words{
