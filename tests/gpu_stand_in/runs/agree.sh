@@ -28,7 +28,8 @@ run "$program" --transport cuda-inproc --ranks "$ranks" --verify
 verified || fail "on threads: other gradients than without a pipeline"
 [[ $(losses) == "$over_nccl" ]] || fail "on threads: other losses than $over_nccl"
 run "$program" --transport inproc --ranks "$ranks"
-paste <(tr -c '0-9.e+\n-' ' ' <<<"${over_nccl#*:}") <(losses | cut -d: -f2 | tr -c '0-9.e+\n-' ' ') |
+numbers() { tr -c '0-9.e+\n-' ' ' <<<"${1#*:}"; }
+paste <(numbers "$over_nccl") <(numbers "$(losses)") |
   awk '{ half = NF / 2
          for (i = 1; i <= half; ++i) {
            difference = $i - $(i + half)
