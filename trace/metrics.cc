@@ -10,7 +10,6 @@
 
 #include "costs/cost_model.h"
 #include "scheduler/memory.h"
-#include "scheduler/op.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
 #include "scheduler/schedule.h"

@@ -16,6 +16,7 @@
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "scheduler/op.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
 #include "scheduler/schedule.h"
 

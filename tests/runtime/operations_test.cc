@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/device.h"
 #include "runtime/transport.h"
 
 namespace dualpipe {

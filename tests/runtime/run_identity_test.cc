@@ -2,11 +2,13 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/transport.h"
 #include "runtime/watchdog.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"

@@ -11,7 +11,7 @@
 
 #include "costs/cost_model.h"
 #include "runtime/clock.h"
-#include "runtime/executor.h"
+#include "runtime/step_marks.h"
 #include "scheduler/compile.h"
 #include "scheduler/op.h"
 #include "scheduler/program.h"

@@ -16,6 +16,7 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "costs/cost_model.h"
 #include "runtime/executor.h"

@@ -20,6 +20,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "costs/cost_model.h"
 #include "costs/error.h"
 #include "runtime/cpu_device.h"
 #include "runtime/plain_run.h"

@@ -16,7 +16,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "costs/error.h"
+#include "runtime/device.h"
 #include "runtime/status.h"
 #include "runtime/transport.h"
 

@@ -1,6 +1,5 @@
 #include "trace/calibrate.h"
 
-#include <cstddef>
 #include <random>
 #include <string_view>
 #include <vector>

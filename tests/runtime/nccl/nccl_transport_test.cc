@@ -3,9 +3,11 @@
 
 #include "runtime/nccl/nccl_transport.h"
 
+#include <algorithm>
 #include <barrier>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstdlib>
 #include <memory>
 #include <string>
@@ -13,8 +15,8 @@
 #include <utility>
 #include <vector>
 
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 
 #include "costs/error.h"
 #include "runtime/cuda/cuda_device.h"
