@@ -52,6 +52,7 @@ DeviceMemory on_device(CudaDevice& device, const std::vector<float>& values) {
   return memory;
 }
 
+// The refusal can only be seen where there is no GPU, as in CI; the other tests need one.
 TEST(CudaDeviceWithoutGpu, IsRefusedWithTheReason) {
   if (no_gpu_reason().empty()) {
     GTEST_SKIP() << "there is a GPU";

@@ -61,6 +61,7 @@ struct Buffer {
   DeviceMemory host;
 };
 
+// The refusal can only be seen where there is no GPU, as in CI.
 TEST(CudaInprocWithoutGpu, IsRefusedWithTheReason) {
   if (no_gpu_reason().empty()) {
     GTEST_SKIP() << "there is a GPU";

@@ -74,6 +74,7 @@ TEST(NcclEnvironment, SaysOnlyWhatIsNotSaidAlready) {
   ::unsetenv("CUDA_MODULE_LOADING");
 }
 
+// The refusal can only be seen where there is no GPU, as in CI.
 TEST(NcclWithoutGpu, IsRefusedWithTheReason) {
   if (no_gpu_reason().empty()) {
     GTEST_SKIP() << "there is a GPU";
