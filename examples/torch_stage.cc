@@ -20,19 +20,18 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/CPUGeneratorImpl.h>
+#include <torch/csrc/autograd/engine.h>
+#include <torch/csrc/autograd/function_hook.h>
+#include <torch/csrc/autograd/variable.h>
+#include <torch/torch.h>
+
 #include "runtime/inproc_transport.h"
 #include "runtime/stage.h"
 #include "runtime/train.h"
 #include "runtime/train_on_threads.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
-
-// After ours: libtorch defines a macro CHECK too.
-#include <ATen/CPUGeneratorImpl.h>
-#include <torch/csrc/autograd/engine.h>
-#include <torch/csrc/autograd/function_hook.h>
-#include <torch/csrc/autograd/variable.h>
-#include <torch/torch.h>
 
 namespace {
 

@@ -2,6 +2,8 @@
 
 #include <charconv>
 #include <cstddef>
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -31,6 +33,12 @@ bool take_kind(std::string_view& text, OpKind& kind) {
 }
 
 }  // namespace
+
+void stop_at_unknown_stage(const Op& op, int stages) {
+  std::fprintf(stderr, "%s: a pipeline of %d stages has none of that number\n",
+               to_string(op).c_str(), stages);
+  std::abort();
+}
 
 std::string to_string(const Op& op) {
   return std::to_string(op.stage) + static_cast<char>(op.kind) + std::to_string(op.microbatch);

@@ -112,6 +112,11 @@ TEST(OpText, QuotesNoMoreThanTheBeginningOfALongWord) {
   EXPECT_LT(message.size(), 150U);
 }
 
+TEST(ReadsDeathTest, StopsAtAStageThatThereIsNot) {
+  EXPECT_DEATH((void)reads(parse_op("4F0"), 4), "4F0: a pipeline of 4 stages");
+  EXPECT_DEATH((void)reads({.stage = -1}, 4), "-1F0: a pipeline of 4 stages");
+}
+
 TEST(ValueText, SaysKindStageAndMicrobatch) {
   EXPECT_EQ(to_string(Value{ValueKind::activation, 2, 5}),
             "the activation of stage 2, microbatch 5");
