@@ -14,14 +14,21 @@ function(dualpipe_layer name)
   set_property(GLOBAL APPEND PROPERTY DUALPIPE_LAYERS ${target})
 endfunction()
 
-# dualpipe_layer_tests(<name> SOURCES ... LINK ...)
+# dualpipe_layer_tests(<name> SOURCES ... LINK ... [SLOW <test>...])
 # One test program per layer: dualpipe_<name>_tests, discovered by ctest, labelled with the layer.
+# SLOW names, in GoogleTest's patterns, those labelled <layer>-slow, which ctest -L finds by either.
 function(dualpipe_layer_tests name)
-  cmake_parse_arguments(PARSE_ARGV 1 tests "" "" "SOURCES;LINK")
+  cmake_parse_arguments(PARSE_ARGV 1 tests "" "" "SOURCES;LINK;SLOW")
   set(target dualpipe_${name}_tests)
   add_executable(${target} ${tests_SOURCES})
   target_link_libraries(${target} PRIVATE ${tests_LINK} GTest::gmock_main)
   target_compile_definitions(${target} PRIVATE TESTS_DIR="${PROJECT_SOURCE_DIR}/tests"
                                                SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60 PROPERTIES LABELS ${name})
+  list(JOIN tests_SLOW ":" slow)
+  gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60 TEST_FILTER "-${slow}"
+                       PROPERTIES LABELS ${name})
+  if(slow)
+    gtest_discover_tests(${target} DISCOVERY_TIMEOUT 60 TEST_FILTER "${slow}"
+                         PROPERTIES LABELS ${name}-slow)
+  endif()
 endfunction()
