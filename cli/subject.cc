@@ -7,6 +7,7 @@
 #include <string>
 #include <system_error>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <fmt/format.h>
@@ -61,12 +62,27 @@ const std::string& name_of(const SubjectOptions& options, const Config& config) 
 
 enum class Lowered : std::uint8_t { refused, taken };
 
-Subject load_schedule_file(const std::string& path, const SubjectOptions& options,
-                           Lowered lowered) {
-  const std::string text = read_document(path);
+// A file is read once: it may be stdin.
+struct Document {
+  std::string path;
+  std::string text;
+};
+
+// None where a family is named.
+std::optional<Document> document_of(const SubjectOptions& options, const Config& config) {
+  const std::string& name = name_of(options, config);
+  if (!names_file(name)) {
+    return std::nullopt;
+  }
+  return Document{.path = name, .text = read_document(name)};
+}
+
+Subject subject_in(const Document& document, const SubjectOptions& options, Lowered lowered) {
+  const auto& [path, text] = document;
   if (is_timeline(text)) {
     throw Error(ExitCode::usage, fmt::format("'{}' is a timeline, but a schedule is needed here; "
-                                             "`render` and `diff` take timelines",
+                                             "`render`, `explain`, `calibrate` and `diff` "
+                                             "take timelines",
                                              path));
   }
   Subject subject;
@@ -98,6 +114,12 @@ void require_within_limit(const Schedule& schedule, const Config& config) {
   }
 }
 
+// The first step of the config's seed.
+StepDurations drawn(const Program& program, const Config& config, const CostModel& costs) {
+  const DurationSampler sampler(program, costs, variation_of(config));
+  return sampler.draw(static_cast<std::uint64_t>(config.jitter.seed), 0);
+}
+
 // What inference keeps has nothing to do with what the family needs for training.
 void make_forward_only(Subject& subject, const Config& config) {
   if (subject.lowered) {
@@ -112,13 +134,13 @@ void make_forward_only(Subject& subject, const Config& config) {
   }
 }
 
-Subject load(const SubjectOptions& options, const Config& config, Lowered lowered) {
-  const std::string& name = name_of(options, config);
+Subject load(const std::optional<Document>& document, const SubjectOptions& options,
+             const Config& config, Lowered lowered) {
   Subject subject;
-  if (names_file(name)) {
-    subject = load_schedule_file(name, options, lowered);
+  if (document) {
+    subject = subject_in(*document, options, lowered);
   } else {
-    const Family& family = find_family(name);
+    const Family& family = find_family(name_of(options, config));
     const Shape shape = shape_of(config);
     require_supported(family, shape);
     Target target{.costs = costs_on(family.placement(shape), config),
@@ -173,11 +195,11 @@ Shape shape_of(const Config& config) {
 }
 
 Subject load_subject(const SubjectOptions& options, const Config& config) {
-  return load(options, config, Lowered::refused);
+  return load(document_of(options, config), options, config, Lowered::refused);
 }
 
 Subject load_subject_or_lowered(const SubjectOptions& options, const Config& config) {
-  return load(options, config, Lowered::taken);
+  return load(document_of(options, config), options, config, Lowered::taken);
 }
 
 Placement placement_of(const SubjectOptions& options, const Config& config) {
@@ -249,33 +271,44 @@ Timeline predict(const Program& program, const Config& config, const SimulationO
   if (network_of(config) == NetworkModel{} && variation_of(config) == Variation{}) {
     return simulate(program, costs_for(program.schedule(), config), options);
   }
-  return predict_changed(program, config, costs_for(program.schedule(), config), -1);
+  const CostModel costs = costs_for(program.schedule(), config);
+  const StepDurations durations = drawn(program, config, costs);
+  const NetworkModel network = network_of(config);
+  return network == NetworkModel{} ? simulate(program, costs, durations, options)
+                                   : simulate_events(program, costs, network, durations);
 }
 
-Timeline predict_changed(const Program& program, const Config& config, const CostModel& costs,
-                         int faster_rank) {
-  const DurationSampler sampler(program, costs, variation_of(config));
-  StepDurations durations = sampler.draw(static_cast<std::uint64_t>(config.jitter.seed), 0);
+Time changed_step_time(const Program& program, const Config& config, const CostModel& costs,
+                       int faster_rank) {
+  const Variation variation = variation_of(config);
+  StepDurations durations =
+      variation == Variation{} ? nominal_durations(program, costs) : drawn(program, config, costs);
   if (faster_rank >= 0) {
     shorten_rank(program, faster_rank, durations);
   }
   const NetworkModel network = network_of(config);
-  return network == NetworkModel{} ? simulate(program, costs, durations)
-                                   : simulate_events(program, costs, network, durations);
+  return makespan(network == NetworkModel{}
+                      ? simulate(program, costs, durations, {.transfers = false})
+                      : simulate_events(program, costs, network, durations));
+}
+
+std::variant<Timeline, Subject> load_timeline_or_subject(const SubjectOptions& options,
+                                                         const Config& config) {
+  const std::optional<Document> document = document_of(options, config);
+  if (document && is_timeline(document->text)) {
+    Timeline timeline = parse_timeline(document->text, document->path);
+    check_shape_options(options, document->path, timeline.pipeline);
+    return timeline;
+  }
+  return load(document, options, config, Lowered::refused);
 }
 
 Timeline load_timeline(const SubjectOptions& options, const Config& config) {
-  const std::string& name = name_of(options, config);
-  if (names_file(name)) {
-    const std::string text = read_document(name);
-    if (is_timeline(text)) {
-      Timeline timeline = parse_timeline(text, name);
-      check_shape_options(options, name, timeline.pipeline);
-      return timeline;
-    }
+  std::variant<Timeline, Subject> loaded = load_timeline_or_subject(options, config);
+  if (Timeline* timeline = std::get_if<Timeline>(&loaded)) {
+    return std::move(*timeline);
   }
-  const Program program = compile_subject(load_subject(options, config), config);
-  return predict(program, config);
+  return predict(compile_subject(std::get<Subject>(loaded), config), config);
 }
 
 }  // namespace dualpipe

@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "cli/config.h"
@@ -93,10 +94,15 @@ struct Subject {
 [[nodiscard]] Timeline predict(const Program& program, const Config& config,
                                const SimulationOptions& options = {});
 
-// As above, with other costs, and with the slots of one rank one per cent faster where
+// How long that step is with other costs, and with the slots of one rank one per cent faster where
 // `faster_rank` is none below 0.
-[[nodiscard]] Timeline predict_changed(const Program& program, const Config& config,
-                                       const CostModel& costs, int faster_rank);
+[[nodiscard]] Time changed_step_time(const Program& program, const Config& config,
+                                     const CostModel& costs, int faster_rank);
+
+// What a file holds, a timeline or a schedule; or a family's schedule. Throws what load_subject()
+// and parse_timeline() throw.
+[[nodiscard]] std::variant<Timeline, Subject> load_timeline_or_subject(
+    const SubjectOptions& options, const Config& config);
 
 // The timeline in a file; or the simulated timeline of a schedule.
 // Throws what load_subject(), compile_or_throw() and parse_timeline() throw.

@@ -1,6 +1,7 @@
 #include "costs/collectives.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "costs/hardware.h"
 #include "costs/model.h"
@@ -26,7 +27,8 @@ MessageTime message_time(const HardwareConfig& hardware, bool in_node, double by
 }
 
 double ring_seconds(const HardwareConfig& hardware, GpuGroup group, double bytes) {
-  const int in_node = std::clamp(hardware.gpus_per_node / group.stride, 1, group.members);
+  const int in_node = static_cast<int>(
+      std::clamp<std::int64_t>(hardware.gpus_per_node / group.stride, 1, group.members));
   const int nodes = (group.members + in_node - 1) / in_node;
   const auto steps = [&](int members, bool is_in_node, double whole) {
     return (members - 1) * message_time(hardware, is_in_node, whole / members).seconds();
@@ -40,14 +42,16 @@ double expert_exchange_bytes(const ModelConfig& model, const ParallelConfig& par
     return 0.0;
   }
   const GpuGroup group = expert_group(parallel);
-  int places = group.members;
+  std::int64_t places = group.members;
   if (!group.in_node(hardware)) {
-    const int gpus = group.members * group.stride;
-    const int nodes = (gpus + hardware.gpus_per_node - 1) / hardware.gpus_per_node;
-    places = parallel.expert_nodes == 0 ? nodes : std::min(nodes, parallel.expert_nodes);
+    const std::int64_t gpus = group.members * group.stride;
+    const std::int64_t nodes = (gpus + hardware.gpus_per_node - 1) / hardware.gpus_per_node;
+    places =
+        parallel.expert_nodes == 0 ? nodes : std::min<std::int64_t>(nodes, parallel.expert_nodes);
   }
-  const int copies = std::min(model.experts_per_token, places);
-  return parallel.tokens() / parallel.tensor * copies * model.hidden * bytes_per_value;
+  const std::int64_t copies = std::min<std::int64_t>(model.experts_per_token, places);
+  return parallel.tokens() / parallel.tensor * static_cast<double>(copies) * model.hidden *
+         bytes_per_value;
 }
 
 double expert_exchange_seconds(const ModelConfig& model, const ParallelConfig& parallel,

@@ -3,6 +3,8 @@
 
 #pragma once
 
+#include <cstdint>
+
 #include "costs/hardware.h"
 #include "costs/model.h"
 #include "costs/parallel.h"
@@ -12,7 +14,7 @@ namespace dualpipe {
 // Members are `stride` GPU numbers apart; a node has consecutive numbers.
 struct GpuGroup {
   int members = 1;
-  int stride = 1;
+  std::int64_t stride = 1;
 
   [[nodiscard]] bool in_node(const HardwareConfig& hardware) const {
     return members * stride <= hardware.gpus_per_node;

@@ -114,7 +114,7 @@ class Sources {
                     "recomputation",
                     derived_.totals.forward_gemm / 1e9, model().causal ? "causal" : "full",
                     derived_.totals.forward_attention / 1e9));
-    add("gpus", derived_.gpus, "",
+    add("gpus", static_cast<double>(derived_.gpus), "",
         fmt::format("{} ranks x tensor {} x context {} x data {}", derived_.shape.ranks,
                     parallel().tensor, parallel().context, parallel().data));
   }

@@ -163,7 +163,7 @@ class StageBuilder {
     const GpuGroup dense{.members = parallel().context * parallel().data,
                          .stride = parallel().tensor};
     const GpuGroup expert{.members = parallel().expert_replicas(),
-                          .stride = parallel().tensor * parallel().expert};
+                          .stride = std::int64_t{parallel().tensor} * parallel().expert};
     return ring_seconds(setup_.hardware, dense, bytes_per_parameter * dense_parameters()) +
            (held_.expert_parameters > 0.0
                 ? ring_seconds(setup_.hardware, expert, bytes_per_parameter * expert_parameters())
@@ -216,9 +216,10 @@ void set_transfers(const TrainingSetup& setup, PipelineShape shape, CostModel& c
   costs.p2p = costs.p2p_latency + whole_time(far.busy, "transfer");
   costs.p2p_in_node_latency = whole_time(near.latency, "transfer in a node");
   costs.p2p_in_node = costs.p2p_in_node_latency + whole_time(near.busy, "transfer in a node");
-  costs.ranks_per_node = std::max(1, hardware.gpus_per_node / parallel.gpus_per_rank());
-  const int gpus = shape.ranks * parallel.gpus_per_rank();
-  const double hops = 2.0 * std::ceil(std::log2(gpus));  // up a tree and down
+  costs.ranks_per_node = static_cast<int>(
+      std::max<std::int64_t>(1, hardware.gpus_per_node / parallel.gpus_per_rank()));
+  const std::int64_t gpus = shape.ranks * parallel.gpus_per_rank();
+  const double hops = 2.0 * std::ceil(std::log2(static_cast<double>(gpus)));  // up a tree and down
   const bool in_node = gpus <= hardware.gpus_per_node;
   costs.gradient_norm =
       whole_time(hops * message_time(hardware, in_node, 0.0).latency, "gradient norm");
@@ -229,7 +230,8 @@ void set_transfers(const TrainingSetup& setup, PipelineShape shape, CostModel& c
 double DerivedCosts::model_tflops(Time step, int microbatches) const {
   CHECK(step > Time(0));
   const double seconds = std::chrono::duration<double>(step).count();
-  return totals.model_flops() * tokens_per_microbatch * microbatches / gpus / seconds / 1e12;
+  return totals.model_flops() * tokens_per_microbatch * microbatches / static_cast<double>(gpus) /
+         seconds / 1e12;
 }
 
 DerivedCosts derive_costs(const TrainingSetup& given, PipelineShape shape) {

@@ -36,7 +36,7 @@ struct DerivedCosts {
   CostModel costs{};
   std::vector<DerivedStage> stages{};
   TransformerTotals totals{};          // of the model without prediction modules
-  int gpus = 1;                        // in all: ranks * gpus_per_rank()
+  std::int64_t gpus = 1;               // in all: ranks * gpus_per_rank()
   double tokens_per_microbatch = 0.0;  // of all data-parallel replicas together
 
   // Model FLOP (TransformerTotals::model_flops()) per second and GPU, in 10^12. Requires: step > 0.

@@ -48,7 +48,7 @@ struct ParallelConfig {
   [[nodiscard]] double tokens() const {
     return static_cast<double>(sequence) * microbatch_size / context;
   }
-  [[nodiscard]] int gpus_per_rank() const { return tensor * context * data; }
+  [[nodiscard]] std::int64_t gpus_per_rank() const { return std::int64_t{tensor} * context * data; }
   // GPUs that hold the same slice of an expert.
   [[nodiscard]] int expert_replicas() const { return context * data / expert; }
 

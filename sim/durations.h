@@ -38,7 +38,9 @@ struct Variation {
       {};  // [stage], or empty: what ops of the stage take, times this
   std::vector<double> rank_factors = {};  // [rank], or empty: likewise; stragglers
 
-  static constexpr double sigma_max = 1.0;
+  // Beyond, a factor is now a thousandth, now a thousand: measurements that scatter so much measure
+  // something else.
+  static constexpr double sigma_max = 3.0;
   static constexpr double factor_max = 1000.0;
 
   bool operator==(const Variation&) const = default;

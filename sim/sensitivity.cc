@@ -9,8 +9,6 @@
 #include "scheduler/pipeline.h"
 #include "scheduler/program.h"
 #include "sim/durations.h"
-#include "sim/simulate.h"
-#include "trace/timeline.h"
 
 namespace dualpipe {
 namespace {
@@ -119,16 +117,6 @@ std::vector<Sensitivity> sensitivities(const Pipeline& pipeline, const CostModel
                                            static_cast<double>(whole.count());
   }
   return rows;
-}
-
-std::vector<Sensitivity> sensitivities(const Program& program, const CostModel& costs) {
-  return sensitivities(program.pipeline(), costs, [&](const CostModel& changed, int faster_rank) {
-    StepDurations durations = nominal_durations(program, changed);
-    if (faster_rank >= 0) {
-      shorten_rank(program, faster_rank, durations);
-    }
-    return makespan(simulate(program, changed, durations, {.transfers = false}));
-  });
 }
 
 }  // namespace dualpipe

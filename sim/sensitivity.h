@@ -50,8 +50,5 @@ void shorten_rank(const Program& program, int rank, StepDurations& durations);
 [[nodiscard]] std::vector<Sensitivity> sensitivities(const Pipeline& pipeline,
                                                      const CostModel& costs,
                                                      const StepTime& step_time);
-// By simulate().
-[[nodiscard]] std::vector<Sensitivity> sensitivities(const Program& program,
-                                                     const CostModel& costs);
 
 }  // namespace dualpipe

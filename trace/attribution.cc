@@ -35,17 +35,20 @@ class Attribution {
         last_(chains_.last(Chains::Tie::message)) {
     CHECK(costs.stages.size() == at(timeline.pipeline.stages()));
     if (!last_.empty()) {
-      step_end_ = last_.back().begin + makespan(timeline);
+      begin_ = last_.back().begin;
+      slots_end_ = last_.front().end;
+    } else {  // Slots take no time, and so are all at one instant.
+      for (const std::vector<Span>& spans : timeline.ranks) {
+        begin_ = slots_end_ = spans.empty() ? begin_ : spans.front().begin;
+      }
     }
+    step_end_ = begin_ + makespan(timeline);
   }
 
   [[nodiscard]] IdleCauses of_rank(int rank) const {
     IdleCauses causes;
-    if (last_.empty()) {
-      return causes;
-    }
     const std::vector<Span>& spans = timeline_.ranks[at(rank)];
-    Time idle_from = last_.back().begin;  // the begin of the step
+    Time idle_from = begin_;
     for (std::size_t slot = 0; slot < spans.size(); ++slot) {
       if (idle_from < spans[slot].begin) {
         Time& computing = slot == 0 ? causes.warm_up : causes.dependency;
@@ -77,7 +80,7 @@ class Attribution {
         add(piece, causes.cool_down, causes);
       }
     }
-    causes.barrier += std::max(Time{}, to - std::max(from, last_.front().end));
+    causes.barrier += std::max(Time{}, to - std::max(from, slots_end_));
   }
 
   // What is left of a slot when its excess is taken counts as `computing`.
@@ -110,6 +113,8 @@ class Attribution {
   CostModel mean_costs_;
   Chains chains_;
   std::vector<Piece> last_;  // latest first
+  Time begin_{};             // of the step
+  Time slots_end_{};
   Time step_end_{};
 };
 

@@ -117,8 +117,10 @@ void add_savings(const Timeline& timeline, const std::vector<StageTimes>& times,
   }
 }
 
-// 0 where no transfer was seen free of waiting.
 void set_transfers(const LinkFit& fit, CostConfig& config) {
+  if (fit.travel.count == 0) {
+    return;
+  }
   config.p2p = CostNumber(fit.time(), "the timeline");
   if (fit.has_sizes) {
     config.p2p_latency = CostNumber(fit.latency, "the timeline");

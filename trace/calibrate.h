@@ -15,7 +15,7 @@ namespace dualpipe {
 // proportion of the halves that other stages show, or evenly if none does. Overlapped pairs give
 // each stage its share of what overlapping saved (see overlapped_time); without pairs `overlapped`
 // stays the sum. p2p is what fit_links() finds for the mean message over all links, in which only
-// transfers whose receiver was waiting count; 0 where there are none. Where messages of several
+// transfers whose receiver was waiting count; unset where there are none. Where messages of several
 // sizes travelled, p2p_latency is set too. Of the tail, the mean of each stage's parts; of the
 // gradient norm what the last rank waits for it. The result is in nanoseconds per stage, with what
 // the timeline knows of bytes; all else is left unset. Throws Error (infeasible) naming the stage

@@ -32,6 +32,7 @@ Chains::Chains(const Timeline& timeline) : timeline_(timeline) {
   begin_ = Time::max();
   for (const std::vector<Span>& spans : timeline.ranks) {
     begin_ = spans.empty() ? begin_ : std::min(begin_, spans.front().begin);
+    slots_ += spans.size();
   }
   find_writers();
   find_transfers();
@@ -148,16 +149,21 @@ RankSlot Chains::slot_ending_at(int rank, Time time) const {
   return {.rank = rank, .slot = static_cast<int>(std::prev(after) - spans.begin())};
 }
 
-// What a transfer waited for: the slot that wrote it; or, where its receiver came later, the slot
-// there.
-RankSlot Chains::sent_after(const Transfer& transfer, const RankSlot& writer) const {
+// What a transfer that `reader` waited for had waited for itself: the slot that wrote it; or, where
+// its receiver came later, the slot there. A message that is noticed after its reader has begun may
+// seem to wait for the reader.
+RankSlot Chains::sent_after(const Transfer& transfer, const RankSlot& reader) const {
+  const RankSlot writer = writers_[place_of(transfer.value)];
   const bool waited = transfer.begin > span_of(writer).end && transfer.begin < transfer.end;
   const RankSlot receiver = waited ? slot_ending_at(transfer.destination, transfer.begin) : nowhere;
-  return receiver == nowhere ? writer : receiver;
+  const bool is_later = receiver.rank == reader.rank && receiver.slot >= reader.slot;
+  return receiver == nowhere || is_later ? writer : receiver;
 }
 
 // Follows the chain back from the begin of `slot` to `from`. Every turn takes one holder; a piece
-// that the clocks of two ranks make overlap the one after it is cut.
+// that the clocks of two ranks make overlap the one after it is cut. A chain passes no slot twice,
+// but where clocks disagree with the order of messages it might never end: so many turns are
+// enough, and what is left is unexplained.
 void Chains::follow(RankSlot slot, Tie tie, Time from, std::vector<Piece>& pieces) const {
   Time to = span_of(slot).begin;
   const auto add = [&](Piece piece) {
@@ -169,7 +175,11 @@ void Chains::follow(RankSlot slot, Tie tie, Time from, std::vector<Piece>& piece
       pieces.push_back(piece);
     }
   };
-  while (to > from) {
+  for (std::size_t turns = 0; to > from; ++turns) {
+    if (turns > slots_) {
+      add({.kind = Piece::Kind::unexplained, .slot = slot, .begin = from});
+      return;
+    }
     Holder holder = holder_of(slot, tie);
     if (holder.kind == Holder::Kind::nothing || holder.until < to) {
       const Holder blocking = blocking_transfer(slot);
@@ -184,7 +194,7 @@ void Chains::follow(RankSlot slot, Tie tie, Time from, std::vector<Piece>& piece
     } else if (holder.kind == Holder::Kind::transfer) {
       const Transfer& transfer = timeline_.transfers[holder.index];
       const RankSlot writer = writers_[place_of(transfer.value)];
-      slot = sent_after(transfer, writer);
+      slot = sent_after(transfer, slot);
       add({.kind = Piece::Kind::transfer,
            .slot = writer,
            .destination = transfer.destination,

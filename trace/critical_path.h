@@ -79,13 +79,14 @@ class Chains {
   [[nodiscard]] Holder holder_of(const RankSlot& slot, Tie tie) const;
   [[nodiscard]] Holder blocking_transfer(const RankSlot& slot) const;
   [[nodiscard]] RankSlot slot_ending_at(int rank, Time time) const;
-  [[nodiscard]] RankSlot sent_after(const Transfer& transfer, const RankSlot& writer) const;
+  [[nodiscard]] RankSlot sent_after(const Transfer& transfer, const RankSlot& reader) const;
   [[nodiscard]] Piece ended_by(Time time, int rank) const;
   [[nodiscard]] std::vector<Piece> chain_of(RankSlot slot, Tie tie) const;
   void follow(RankSlot slot, Tie tie, Time from, std::vector<Piece>& pieces) const;
 
   const Timeline& timeline_;
   Time begin_{};
+  std::size_t slots_ = 0;
   std::vector<RankSlot> writers_;                 // by place_of(value)
   std::vector<std::int32_t> transfers_;           // likewise: index into the timeline's, or -1
   std::vector<std::vector<std::int32_t>> ended_;  // [rank]: transfers from or to it, by end

@@ -42,6 +42,23 @@ using Sums = std::array<Sum, slot_kinds.size()>;
                                               what + "; simulate the schedule that was run");
 }
 
+void check_same_pipeline(const Pipeline& predicted, const Pipeline& measured) {
+  const auto check = [](const char* what, int expected, int found) {
+    if (expected != found) {
+      refuse(fmt::format("the first has {} {}, the second {}", expected, what, found));
+    }
+  };
+  check("ranks", predicted.ranks(), measured.ranks());
+  check("stages", predicted.stages(), measured.stages());
+  check("microbatches", predicted.microbatches(), measured.microbatches());
+  if (predicted.placement != measured.placement) {
+    refuse("their stages lie on different ranks");
+  }
+  if (predicted.direction != measured.direction) {
+    refuse("their microbatches go different ways");
+  }
+}
+
 void check_same_rank(const std::vector<Span>& predicted, const std::vector<Span>& measured,
                      std::size_t rank) {
   for (std::size_t slot = 0; slot < predicted.size() && slot < measured.size(); ++slot) {
@@ -129,10 +146,7 @@ double TimelineDiff::step_time_error() const {
 }
 
 TimelineDiff diff(const Timeline& predicted, const Timeline& measured) {
-  if (predicted.ranks.size() != measured.ranks.size()) {
-    refuse(fmt::format("the first has {} ranks, the second {}", predicted.ranks.size(),
-                       measured.ranks.size()));
-  }
+  check_same_pipeline(predicted.pipeline, measured.pipeline);
   TimelineDiff difference{.predicted = measure(predicted),
                           .measured = measure(measured),
                           .kinds = {},

@@ -6,6 +6,10 @@
 // slot before the one that reads them had ended there, and what that slot reads besides had come.
 // A sender that is late does no harm, for the time begins with it. By then the receive is posted
 // too, for a rank posts it before it waits.
+//
+// Whatever disturbs such a message, a processor that is busy with somebody else or another message
+// on the wire, makes it take longer and never shorter. So the link itself is what the fastest tenth
+// of them took; not the one fastest, which the error of two clocks may have made shorter.
 
 #pragma once
 
@@ -23,10 +27,10 @@ struct LinkFit {
   int destination = -1;
   int messages = 0;     // all of them
   Spread travel;        // of those that found their receiver waiting
-  double waited = 0.0;  // of the others, the mean of how much longer than the median they took
+  double waited = 0.0;  // of the others, the mean of how much longer than time() they took
 
   // A message of so many bytes takes latency + bytes * per_byte. Where only one size was seen, the
-  // two cannot be told apart, and all is latency: the median.
+  // two cannot be told apart, and all is latency: the lower decile.
   bool has_sizes = false;
   double latency = 0.0;
   double per_byte = 0.0;
@@ -42,10 +46,9 @@ struct LinkFits {
   double log_deviation = 0.0;  // of what transfers took over what the fit of `all` says; spread.h
 };
 
-// Where sizes differ, the line of least squares through the median time of each size, weighted by
-// its number of messages; medians, because what waited for a processor takes many times longer. A
-// line that falls, or begins below zero, is moved to the nearest that does not: the flat one, or
-// the one through zero.
+// Where sizes differ, the line of least squares through the lower decile of each size, weighted by
+// its number of messages. A line that falls, or begins below zero, is moved to the nearest that
+// does not: the flat one, or the one through zero.
 [[nodiscard]] LinkFits fit_links(const Timeline& timeline);
 
 }  // namespace dualpipe

@@ -27,7 +27,7 @@ using nlohmann::json;
 
 constexpr std::string_view activation_name = "activation";
 constexpr std::string_view gradient_name = "gradient";
-constexpr std::int64_t bytes_max = std::int64_t{1} << 50;  // so that what a rank keeps fits too
+constexpr std::int64_t sum_max = std::numeric_limits<std::int64_t>::max() / 2;
 
 std::int64_t to_int64(const JsonReader& reader, const json& value, const char* key,
                       std::int64_t largest) {
@@ -43,8 +43,15 @@ std::int64_t to_int64(const JsonReader& reader, const json& value, const char* k
 // so many parts of them for more.
 Time to_time(const JsonReader& reader, const json& value, const char* key,
              const Pipeline& pipeline) {
-  constexpr std::int64_t sum_max = std::numeric_limits<std::int64_t>::max() / 2;
   return Time(to_int64(reader, value, key, sum_max / pipeline.ranks()));
+}
+
+// Likewise what a rank may keep: of every kind of bytes, for every microbatch of every stage.
+std::int64_t to_bytes(const JsonReader& reader, const json& value, const char* key,
+                      const Pipeline& pipeline) {
+  constexpr std::int64_t kinds = 8;
+  return to_int64(reader, value, key,
+                  sum_max / kinds / pipeline.stages() / std::max(1, pipeline.microbatches()));
 }
 
 void expect_list(const JsonReader& reader, const json& value, const char* key, std::size_t length) {
@@ -117,7 +124,7 @@ Transfer parse_transfer(const JsonReader& reader, const json& row, const Pipelin
   transfer.begin = to_time(reader, row[5], "transfers", pipeline);
   transfer.end = to_time(reader, row[6], "transfers", pipeline);
   if (row.size() > without_bytes) {
-    transfer.bytes = to_int64(reader, row[without_bytes], "transfers", bytes_max);
+    transfer.bytes = to_bytes(reader, row[without_bytes], "transfers", pipeline);
   }
   if (transfer.value.stage >= pipeline.stages() ||
       transfer.value.microbatch >= pipeline.microbatches() || transfer.source >= pipeline.ranks() ||
@@ -148,12 +155,13 @@ std::vector<std::int64_t> numbers_of(const StageBytes& bytes) {
   return numbers;
 }
 
-StageBytes parse_bytes_of_stage(const JsonReader& reader, const json& row) {
+StageBytes parse_bytes_of_stage(const JsonReader& reader, const json& row,
+                                const Pipeline& pipeline) {
   expect_list(reader, row, "stage_bytes",
               row.is_array() && row.size() == all_bytes ? all_bytes : few_bytes);
   std::array<std::int64_t, all_bytes> numbers{};
   for (std::size_t place = 0; place < row.size(); ++place) {
-    numbers[place] = to_int64(reader, row[place], "stage_bytes", bytes_max);
+    numbers[place] = to_bytes(reader, row[place], "stage_bytes", pipeline);
   }
   return {.activation = numbers[0],
           .weight_operands = numbers[1],
@@ -371,7 +379,7 @@ Timeline parse_timeline(std::string_view text, const std::string& origin) {
   check_ranks(reader, timeline.pipeline);
   parse_spans(reader, timeline);
   for (const json& row : reader.list("stage_bytes")) {
-    timeline.stage_bytes.push_back(parse_bytes_of_stage(reader, row));
+    timeline.stage_bytes.push_back(parse_bytes_of_stage(reader, row, timeline.pipeline));
   }
   if (!timeline.stage_bytes.empty() &&
       timeline.stage_bytes.size() != static_cast<std::size_t>(timeline.pipeline.stages())) {

@@ -163,6 +163,9 @@ ExitCode run_calibrate(const CalibrateOptions& options) {
   jitter.transfer = to_ten_thousandths(fits.log_deviation);
   if (options.jitter) {
     config.jitter = jitter;
+    if (fits.all.travel.count > 0) {  // Jitter's factors have a mean of 1, so it takes means.
+      config.costs.p2p = CostNumber(fits.all.travel.mean, "the timeline");
+    }
   }
   write_file(options.output, as_comment(header(timeline, fits, jitter)) + dump_config(config));
   return ExitCode::ok;

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <tuple>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include <fmt/format.h>
@@ -30,7 +31,6 @@
 #include "scheduler/pipeline_json.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
-#include "scheduler/text.h"
 #include "sim/closed_form.h"
 #include "sim/durations.h"
 #include "sim/network.h"
@@ -77,10 +77,23 @@ double share(Time part, Time whole) {
                          : static_cast<double>(part.count()) / static_cast<double>(whole.count());
 }
 
+// The idle time of all ranks is added up.
+void require_idle_fits(Time step_time, int ranks) {
+  constexpr double sum_max = 4e18;  // ns
+  const double sum = static_cast<double>(step_time.count()) * ranks;
+  if (sum > sum_max) {
+    throw Error(ExitCode::usage,
+                fmt::format("a step of {} on {} ranks: expected at most {:.0e} ns of all ranks "
+                            "together, found {:.1e}; lower the costs or the ranks",
+                            format_time(step_time), ranks, sum_max, sum));
+  }
+}
+
 Explanation explained(Timeline timeline, const CostModel& costs, const StepTime& step_time) {
   Explanation explanation;
   explanation.timeline = std::move(timeline);
   explanation.step_time = makespan(explanation.timeline);
+  require_idle_fits(explanation.step_time, explanation.timeline.pipeline.ranks());
   explanation.ranks = attribute_idle(explanation.timeline, costs);
   for (const IdleCauses& rank : explanation.ranks) {
     explanation.overall += rank;
@@ -98,19 +111,18 @@ Explanation explain_timeline(Timeline timeline) {
   const Config plain;  // A timeline has neither network nor jitter; what it shows is in its costs.
   Explanation explanation =
       explained(std::move(timeline), costs, [&](const CostModel& changed, int faster_rank) {
-        return makespan(predict_changed(program, plain, changed, faster_rank));
+        return changed_step_time(program, plain, changed, faster_rank);
       });
   explanation.calibrated = true;
   return explanation;
 }
 
-Explanation explain_schedule(const SubjectOptions& options, const Config& config) {
-  const Subject subject = load_subject(options, config);
+Explanation explain_schedule(const Subject& subject, const Config& config) {
   const Program program = compile_subject(subject, config);
   const CostModel costs = costs_for(program.schedule(), config);
   Explanation explanation =
       explained(predict(program, config), costs, [&](const CostModel& changed, int faster_rank) {
-        return makespan(predict_changed(program, config, changed, faster_rank));
+        return changed_step_time(program, config, changed, faster_rank);
       });
   if (subject.family != nullptr) {
     Formula formula{.words = subject.family->step_time_formula,
@@ -131,20 +143,18 @@ Explanation explain_schedule(const SubjectOptions& options, const Config& config
 
 Explanation explain(const ExplainOptions& options) {
   const Config config = resolve_config(options.subject);
-  const std::string& name =
-      options.subject.subject.empty() ? config.pipeline.schedule : options.subject.subject;
-  if (names_file(name)) {
-    const std::string text = read_document(name);
-    if (is_timeline(text)) {
-      Timeline timeline = parse_timeline(text, name);
-      try {
-        return explain_timeline(std::move(timeline));
-      } catch (const Error& error) {  // It knows the timeline, but not the file.
-        throw Error(error.code(), fmt::format("{}: {}", name, error.what()));
-      }
-    }
+  std::variant<Timeline, Subject> loaded = load_timeline_or_subject(options.subject, config);
+  if (const Subject* subject = std::get_if<Subject>(&loaded)) {
+    return explain_schedule(*subject, config);
   }
-  return explain_schedule(options.subject, config);
+  try {
+    return explain_timeline(std::get<Timeline>(std::move(loaded)));
+  } catch (const Error& error) {  // It knows the timeline, but not the file.
+    throw Error(error.code(), fmt::format("{}: {}",
+                                          options.subject.subject.empty() ? config.pipeline.schedule
+                                                                          : options.subject.subject,
+                                          error.what()));
+  }
 }
 
 // --- the table ---

@@ -42,6 +42,19 @@ std::int64_t parameters_held(const DerivedCosts& derived) {
   return weights / 2;
 }
 
+// 64 ranks of 64 * 1000 * 1000 GPUs: more than 2^31, less than 2^32 of them.
+TEST(DeriveCosts, CountsMoreGpusThan32BitsHold) {
+  TrainingSetup setup = deepseek_v3_on_h800();
+  setup.parallel.sequence = 64'000;
+  setup.parallel.tensor = 64;
+  setup.parallel.context = 1000;
+  setup.parallel.data = 1000;
+  PipelineShape shape = deepseek_shape;
+  shape.ranks = 64;
+  const DerivedCosts derived = derive_costs(setup, shape);
+  EXPECT_EQ(derived.gpus, 4'096'000'000);
+}
+
 // A stage between the ends has four MoE layers.
 TEST(DeriveCosts, OfDeepSeekV3AreFourLayersOfItsProfile) {
   const DerivedCosts derived = derive_costs(deepseek_v3_on_h800(), deepseek_shape);

@@ -153,8 +153,8 @@ TEST(DurationSampler, RefusesWhatIsNoVariation) {
   const auto refused = [&](const Variation& variation) {
     return refusal(ExitCode::usage, [&] { return drawn(program, variation); });
   };
-  EXPECT_EQ(refused({.slot_sigma = -0.1}), "jitter.op: expected a number from 0 to 1, found -0.1");
-  EXPECT_THAT(refused({.transfer_sigma = 1.1}), HasSubstr("jitter.transfer:"));
+  EXPECT_EQ(refused({.slot_sigma = -0.1}), "jitter.op: expected a number from 0 to 3, found -0.1");
+  EXPECT_THAT(refused({.transfer_sigma = 3.1}), HasSubstr("jitter.transfer:"));
   EXPECT_THAT(refused({.microbatch_sigma = std::numeric_limits<double>::quiet_NaN()}),
               HasSubstr("jitter.microbatch:"));
   EXPECT_EQ(refused({.stage_factors = {1.0}}),

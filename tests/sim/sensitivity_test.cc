@@ -16,6 +16,8 @@
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
 #include "scheduler/text.h"
+#include "sim/durations.h"
+#include "sim/simulate.h"
 #include "tests/support/longest_path.h"
 #include "tests/support/random_schedule.h"
 #include "tests/support/schedules.h"
@@ -32,11 +34,21 @@ const StageCosts uneven{.forward = Time(1000),
                         .backward_weight = Time(700),
                         .overlapped = Time(2600)};
 
+std::vector<Sensitivity> sensitivities_of(const Program& program, const CostModel& costs) {
+  return sensitivities(program.pipeline(), costs, [&](const CostModel& changed, int faster_rank) {
+    StepDurations durations = nominal_durations(program, changed);
+    if (faster_rank >= 0) {
+      shorten_rank(program, faster_rank, durations);
+    }
+    return makespan(simulate(program, changed, durations, {.transfers = false}));
+  });
+}
+
 std::vector<Sensitivity> sensitivities_of(std::string_view family, const Shape& shape,
                                           const StageCosts& stage, Time p2p = {}) {
   const Schedule schedule = generate(find_family(family), shape);
-  return sensitivities(compile_or_throw(schedule, eager),
-                       equal_costs(schedule.pipeline.stages(), stage, p2p));
+  return sensitivities_of(compile_or_throw(schedule, eager),
+                          equal_costs(schedule.pipeline.stages(), stage, p2p));
 }
 
 Sensitivity row_of(const std::vector<Sensitivity>& rows, Of of, int index = -1) {
@@ -100,7 +112,7 @@ TEST(Sensitivities, OfTheTailAreItsOwnLengthWhereNothingHidesIt) {
   costs.gradient_norm = Time(100);
   const Program program =
       compile_or_throw(generate(find_family("1f1b"), {.ranks = 1, .microbatches = 2}), eager);
-  const Sensitivity tail = row_of(sensitivities(program, costs), Of::tail);
+  const Sensitivity tail = row_of(sensitivities_of(program, costs), Of::tail);
   EXPECT_EQ(tail.saved, Time(11));
   EXPECT_DOUBLE_EQ(tail.elasticity, 1100.0 / (6000 + 1100));
 }
@@ -175,7 +187,7 @@ TEST(Sensitivities, EqualTheDifferenceOfTwoNaiveLongestPathsOnRandomSchedules) {
     const Schedule schedule = random_schedule(random, {.ranks = 4, .stages = 5, .microbatches = 5});
     const CostModel costs = hundredfold(random_costs(random, schedule.pipeline.stages()));
     SCOPED_TRACE("seed " + std::to_string(seed) + "\n" + to_text(schedule));
-    for (const Sensitivity& row : sensitivities(compile_or_throw(schedule, eager), costs)) {
+    for (const Sensitivity& row : sensitivities_of(compile_or_throw(schedule, eager), costs)) {
       if (row.of != Of::tail && row.of != Of::rank) {
         EXPECT_EQ(row.saved,
                   longest(schedule, costs) - longest(schedule, cheaper(costs, row.of, row.index)))

@@ -104,6 +104,20 @@ TEST(AttributeIdle, BlamesTheExcessOfAStageFirst) {
             Texts({"cool_down 10", "warm_up 15, dependency 5, imbalance 10"}));
 }
 
+// Ops that take no time, and a norm that takes 5.
+TEST(AttributeIdle, OfAStepWithoutSlotsThatTakeTimeIsAllBarrier) {
+  const CostModel costs = equal_costs(2, {});
+  Timeline timeline = linear({"0F0@0-0", "1F0@0-0"}, 1, {activation(0, 0, 0, 0)});
+  for (const int rank : {0, 1}) {
+    timeline.tail.push_back({.kind = TailKind::gradient_norm,
+                             .rank = rank,
+                             .stage = rank,
+                             .begin = Time(0),
+                             .end = Time(5)});
+  }
+  EXPECT_EQ(texts_of(timeline, costs), Texts({"barrier 5", "barrier 5"}));
+}
+
 TEST(AttributeIdle, AdmitsWhatNothingExplains) {
   const CostModel costs = equal_costs(2, stage_costs({.forward = 10}));
   const Timeline timeline = linear({"0F0@2-12", "1F0@17-27"}, 1, {activation(0, 0, 12, 14)});

@@ -115,7 +115,7 @@ TEST(Calibrate, TakesMeans) {
   EXPECT_THAT(config.backward_input.values, ElementsAre(6.0));
   EXPECT_THAT(config.backward_weight.values, ElementsAre(2.5));
   EXPECT_FALSE(config.overlapped);
-  EXPECT_EQ(config.p2p, 0.0);
+  EXPECT_FALSE(config.p2p);
 }
 
 TEST(Calibrate, SplitsAWholeBackwardAsOtherStagesDoOrEvenly) {
@@ -165,6 +165,11 @@ TEST(Calibrate, TakesTransfersOnlyWhereTheReceiverWaited) {
   };
   timeline.transfers = {activation(0, 10, 15), activation(1, 20, 21), activation(2, 25, 26)};
   EXPECT_EQ(calibrate(timeline).p2p, 5.0);
+}
+
+// A config that is read after another then leaves that one's transfers as they are.
+TEST(Calibrate, SaysNothingOfTransfersWhereNoneWasAwaited) {
+  EXPECT_FALSE(calibrate(on_one_rank("0F0@0-10 0B0@10-30")).p2p);
 }
 
 // Small messages took 30 ns and large ones 50: a line from 10 ns on. Half of them are of each size.

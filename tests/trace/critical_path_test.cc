@@ -125,6 +125,20 @@ TEST(CriticalPath, PassesSlotsAndTransfersThatTakeNoTime) {
       "0:0F0@0-5 0:0B1@5-8");
 }
 
+// Rank 1's clock is ahead, and what it read came, it says, when it was done with it.
+TEST(CriticalPath, EndsWhereAMessageSeemsToComeAfterItsReader) {
+  EXPECT_EQ(path_of(linear({"0F0@0-10 0B0@40-60", "1F0@5-20 1B0@20-30"}, 1,
+                           {activation(0, 0, 20, 23), gradient(1, 0, 30, 40)})),
+            "0:0F0@0-5 1:1F0@5-20 1:1B0@20-30 >0@30-40 0:0B0@40-60");
+}
+
+// Each rank says that what it read came first from the other. Nothing but an invented file can.
+TEST(CriticalPath, EndsWhereTwoRanksHaveWaitedForEachOther) {
+  const std::vector<Transfer> transfers{activation(0, 0, 9, 20), gradient(1, 0, 9, 20)};
+  EXPECT_EQ(path_of(linear({"0B0@20-30 0F0@30-40", "1F0@20-30 1B0@30-40"}, 1, transfers)),
+            "0:0B0@20-30 0:0F0@30-40");
+}
+
 // A chain must end at the makespan, begin at 0 and have no holes; its slots are those of the
 // timeline, whole, and its transfers take what they cost: so it is a path, and as long as the step.
 TEST(CriticalPath, IsAPathOfTheLengthOfTheStepOnRandomSchedules) {

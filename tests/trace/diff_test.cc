@@ -104,6 +104,24 @@ TEST(Diff, RefusesAnotherScheduleNamingTheFirstSlotThatDiffers) {
       HasSubstr("the first has 2 ranks, the second 1"));
 }
 
+// The same slots, but of another pipeline.
+TEST(Diff, RefusesAnotherPipeline) {
+  const auto on = [](const Placement& placement, int microbatches) {
+    return timeline_of(pipeline_on(placement, microbatches), {"0F0@0-1", ""});
+  };
+  const Timeline one = on(linear_placement(2), 2);
+  EXPECT_THAT(refusal_of(one, on(looped_placement(2, 2), 2)),
+              HasSubstr("the first has 2 stages, the second 4"));
+  EXPECT_THAT(refusal_of(one, on(linear_placement(2), 3)),
+              HasSubstr("the first has 2 microbatches, the second 3"));
+  EXPECT_THAT(refusal_of(one, on({.ranks = 2, .rank_of_stage = {{1, 0}}}, 2)),
+              HasSubstr("their stages lie on different ranks"));
+  Timeline turned = on(bidirectional_placement(2), 2);
+  turned.pipeline.direction = {1, 0};
+  EXPECT_THAT(refusal_of(on(bidirectional_placement(2), 2), turned),
+              HasSubstr("their microbatches go different ways"));
+}
+
 // --- causes ---
 
 // Two ranks, one microbatch, a transfer of 2 predicted. Measured: the forward of rank 0 took 3

@@ -221,6 +221,19 @@ TEST(ParseTimeline, TakesTimesWhoseSumOverAllRanksFits) {
               HasSubstr("nanoseconds or bytes from 0 to 2305843009213693951, found "));
 }
 
+// Eight kinds of bytes, on each of two stages for a microbatch: together at most 2^62.
+TEST(ParseTimeline, TakesBytesWhoseSumFits) {
+  constexpr std::int64_t largest = 288'230'376'151'711'743;  // 2^58 - 1
+  const auto with_bytes = [](std::int64_t bytes) {
+    Timeline timeline = small();
+    timeline.stage_bytes[0].activation = bytes;
+    return timeline;
+  };
+  EXPECT_EQ(parse_timeline(to_json(with_bytes(largest)), "t.json"), with_bytes(largest));
+  EXPECT_THAT(refusal_of(to_json(with_bytes(largest + 1))),
+              HasSubstr("nanoseconds or bytes from 0 to 288230376151711743, found "));
+}
+
 TEST(ParseTimeline, RefusesSpansThatOverlapOrRunBackwards) {
   EXPECT_THAT(refusal_with("52,72", "9,72"),
               HasSubstr("rank 0: 0B0 overlaps what is before it, or ends before it begins"));
