@@ -2,14 +2,20 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <span>
+#include <string>
+#include <system_error>
 
 #include "costs/cost_model.h"
+#include "runtime/checksum.h"
 #include "runtime/collectives.h"
 #include "runtime/message_buffer.h"
 #include "runtime/transport.h"
@@ -77,21 +83,38 @@ std::int64_t receive(const BoundedWait& waits, const Round& round) {
   return message.read();
 }
 
-void serve(const BoundedWait& waits, int peer) {
+// What rank 0 answers instead of its time.
+constexpr std::int64_t same_clock = -1;
+
+// Every round asks with the peer's identity.
+void serve(const BoundedWait& waits, int peer, std::uint64_t identity) {
   for (int number = 0; number < rounds; ++number) {
     const Round round{.peer = peer, .number = number};
-    static_cast<void>(receive(waits, round));
-    send(waits, round, Clock::now().time_since_epoch().count());
+    const bool is_same =
+        std::bit_cast<std::uint64_t>(receive(waits, round)) == identity && identity != 0;
+    send(waits, round, is_same ? same_clock : Clock::now().time_since_epoch().count());
   }
 }
 
 }  // namespace
 
-ClockOffset measure_clock_offset(const BoundedWait& waits) {
+std::uint64_t clock_identity() {
+  std::string boot;
+  std::error_code error;
+  const std::string time = std::filesystem::read_symlink("/proc/self/ns/time", error).string();
+  std::getline(std::ifstream("/proc/sys/kernel/random/boot_id"), boot);
+  if (error || boot.empty()) {
+    return 0;
+  }
+  const std::string identity = boot + " " + time;
+  return checksum_of(std::as_bytes(std::span(identity)));
+}
+
+ClockOffset measure_clock_offset(const BoundedWait& waits, std::uint64_t identity) {
   const Transport& transport = waits.transport();
   if (transport.rank() == 0) {
     for (int peer = 1; peer < transport.ranks(); ++peer) {
-      serve(waits, peer);
+      serve(waits, peer, identity);
     }
     return {.time = Clock::now(), .offset = {}, .uncertainty = {}};
   }
@@ -99,9 +122,14 @@ ClockOffset measure_clock_offset(const BoundedWait& waits) {
   for (int number = 0; number < rounds; ++number) {
     const Round round{.peer = 0, .number = number};
     const Clock::time_point asked = Clock::now();
-    send(waits, round, 0);
-    const std::chrono::nanoseconds theirs(receive(waits, round));
+    send(waits, round, std::bit_cast<std::int64_t>(identity));
+    const std::int64_t answer = receive(waits, round);
     const Clock::time_point answered = Clock::now();
+    if (answer == same_clock) {
+      best = {.time = answered, .offset = {}, .uncertainty = {}};
+      continue;
+    }
+    const std::chrono::nanoseconds theirs(answer);
     const std::chrono::nanoseconds half = (answered - asked) / 2;
     if (half < best.uncertainty) {
       best = {.time = asked + half,

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 
 #include "costs/cost_model.h"
 #include "runtime/watchdog.h"
@@ -17,10 +18,17 @@ struct ClockOffset {
   std::chrono::nanoseconds uncertainty{};      // half the shortest round trip
 };
 
+// Which steady clock this process reads: equal in all processes of one host, of the running kernel
+// and its time namespace (time_namespaces(7)), which are what a clock of Linux counts from. 0 where
+// the host does not tell.
+[[nodiscard]] std::uint64_t clock_identity();
+
 // By ping-pong with rank 0, keeping the round with the shortest trip (Cristian's algorithm): the
-// error is at most half of that trip. Zero at rank 0. All ranks call it together. Publishes
-// `synchronizing` and the peer, for the watchdog.
-[[nodiscard]] ClockOffset measure_clock_offset(const BoundedWait& waits);
+// error is at most half of that trip. Exactly zero at rank 0, and where both ranks say that they
+// read the same clock: there a measurement would find only how late processes wake. All ranks call
+// it together. Publishes `synchronizing` and the peer, for the watchdog.
+[[nodiscard]] ClockOffset measure_clock_offset(const BoundedWait& waits,
+                                               std::uint64_t identity = clock_identity());
 
 // Two measurements, and between them the straight line: clocks of two hosts run at slightly
 // different rates, some microseconds a second apart. Trivially copyable, to travel.

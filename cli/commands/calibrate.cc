@@ -109,7 +109,7 @@ std::string clocks_text(const Timeline& timeline) {
   for (const RankClock& clock : timeline.clocks) {
     uncertainty = std::max(uncertainty, clock.uncertainty);
   }
-  return timeline.clocks.empty()
+  return uncertainty == Time{}  // They share one.
              ? ""
              : fmt::format(
                    "The ranks' clocks are known to {}: a single link may be off by as much, "

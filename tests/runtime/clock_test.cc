@@ -18,13 +18,15 @@ namespace {
 
 using std::chrono::nanoseconds;
 
-// Threads share one clock, so the true offset is zero and the bound must hold it.
-TEST(ClockOffset, OfOneClockIsZeroWithinItsUncertainty) {
+// Threads share one clock, so the true offset is zero and the bound must hold it, where ranks say
+// that they are of different hosts.
+TEST(ClockOffset, OfEqualClocksIsZeroWithinItsUncertainty) {
   const Program program =
       compile_or_throw(generate(find_family("gpipe"), {.ranks = 4, .microbatches = 1}));
   expect_success_on_all_ranks(4, [&](Transport& transport) {
     const BoundedWait waits(program, transport, std::chrono::seconds(30));
-    const ClockOffset clock = measure_clock_offset(waits);
+    const std::uint64_t identity = 1 + static_cast<std::uint64_t>(transport.rank());
+    const ClockOffset clock = measure_clock_offset(waits, identity);
     if (transport.rank() == 0) {
       EXPECT_EQ(clock.offset, nanoseconds(0));
       EXPECT_EQ(clock.uncertainty, nanoseconds(0));
@@ -34,6 +36,34 @@ TEST(ClockOffset, OfOneClockIsZeroWithinItsUncertainty) {
     EXPECT_GT(clock.uncertainty, nanoseconds(0));
     EXPECT_LT(clock.uncertainty, std::chrono::seconds(1));
   });
+}
+
+TEST(ClockOffset, OfOneClockIsExactlyZero) {
+  const Program program =
+      compile_or_throw(generate(find_family("gpipe"), {.ranks = 4, .microbatches = 1}));
+  expect_success_on_all_ranks(4, [&](Transport& transport) {
+    const BoundedWait waits(program, transport, std::chrono::seconds(30));
+    const auto before = std::chrono::steady_clock::now();
+    const ClockOffset clock = measure_clock_offset(waits);
+    EXPECT_EQ(clock.offset, nanoseconds(0));
+    EXPECT_EQ(clock.uncertainty, nanoseconds(0));
+    EXPECT_GE(clock.time, before);
+  });
+}
+
+// Where hosts do not say which clock they have, nothing is the same.
+TEST(ClockOffset, OfUnknownClocksIsMeasured) {
+  const Program program =
+      compile_or_throw(generate(find_family("gpipe"), {.ranks = 2, .microbatches = 1}));
+  expect_success_on_all_ranks(2, [&](Transport& transport) {
+    const BoundedWait waits(program, transport, std::chrono::seconds(30));
+    EXPECT_EQ(measure_clock_offset(waits, 0).uncertainty > nanoseconds(0), transport.rank() != 0);
+  });
+}
+
+TEST(ClockIdentity, IsKnownOnLinuxAndAlwaysTheSame) {
+  EXPECT_NE(clock_identity(), 0U);
+  EXPECT_EQ(clock_identity(), clock_identity());
 }
 
 TEST(ClockOffset, OfARankAloneIsZero) {
