@@ -6,13 +6,13 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
-#include <exception>
 #include <limits>
 #include <memory>
 #include <new>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -21,6 +21,7 @@
 #include "costs/error.h"
 #include "runtime/c_objects.h"
 #include "runtime/inproc_transport.h"
+#include "runtime/job_end.h"
 #include "runtime/stage.h"
 #include "runtime/train.h"
 #include "runtime/train_on_threads.h"
@@ -190,24 +191,14 @@ void fill(const TrainReport& report, dualpipe_train_result* result) {
 
 }  // namespace
 
-dualpipe_status remember_failure(dualpipe_status status, const std::string& words) {
-  try {
-    last_error() = words;
-  } catch (const std::bad_alloc&) {
-    last_error().clear();
-  }
-  return status;
-}
-
 dualpipe_status remember_exception() {
   try {
-    throw;
-  } catch (const Error& error) {
-    return remember_failure(static_cast<dualpipe_status>(error.code()), error.what());
-  } catch (const std::exception& error) {
-    return remember_failure(DUALPIPE_INTERNAL_ERROR, error.what());
-  } catch (...) {
-    return remember_failure(DUALPIPE_INTERNAL_ERROR, "an exception of an unknown type");
+    Failure failure = current_failure();
+    last_error() = std::move(failure.words);
+    return static_cast<dualpipe_status>(failure.code);
+  } catch (const std::bad_alloc&) {  // Nothing goes across the line, not even for want of memory.
+    last_error().clear();
+    return DUALPIPE_INTERNAL_ERROR;
   }
 }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <string>
 
 #include "runtime/c_api.h"
 #include "runtime/transport.h"
@@ -21,10 +20,7 @@ struct dualpipe_transport {
 
 namespace dualpipe {
 
-// Keeps the words for dualpipe_last_error(), and passes the status on.
-dualpipe_status remember_failure(dualpipe_status status, const std::string& words);
-
-// The exception that is being handled, as status and words.
+// The exception that is being handled, as a status; keeps its words for dualpipe_last_error().
 dualpipe_status remember_exception();
 
 // Runs `work`; what it throws becomes a status.

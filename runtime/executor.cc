@@ -18,6 +18,7 @@
 #include "runtime/device.h"
 #include "runtime/gradient_sum.h"
 #include "runtime/held_stage.h"
+#include "runtime/job_end.h"
 #include "runtime/message_buffer.h"
 #include "runtime/rank_memory.h"
 #include "runtime/rank_plan.h"
@@ -59,6 +60,25 @@ int checked_rank(const Program& program, const Transport& transport) {
   return transport.rank();
 }
 
+// Whatever `work` throws ends the job before it goes on: the other ranks wait for this one, and may
+// still be copying to and from the buffers that its caller is about to free.
+template <typename Work>
+decltype(auto) heard_by_all(const Program& program, Transport& transport, const Work& work) {
+  try {
+    return work();
+  } catch (const std::exception&) {
+    abort_with_current_exception(transport);
+    throw;
+  } catch (...) {
+    const RankStatus now = transport.status().read();
+    const std::string reason = fmt::format(
+        "rank {}, step {}: something that is no std::exception was thrown while the rank {}",
+        transport.rank(), now.step, describe(program, now, transport.rank()));
+    transport.abort(ExitCode::callback, reason);
+    throw Error(ExitCode::callback, reason);
+  }
+}
+
 }  // namespace
 
 class Executor::State {
@@ -73,6 +93,8 @@ class Executor::State {
 
   [[nodiscard]] std::span<const HeldStage> stages() const { return stages_; }
   [[nodiscard]] std::size_t message_bytes() const { return memory_.bytes(); }
+  [[nodiscard]] const Program& program() const { return program_; }
+  [[nodiscard]] Transport& transport() const { return transport_; }
 
  private:
   void execute(const Instruction& instruction);
@@ -88,6 +110,7 @@ class Executor::State {
   void finish_slots(std::size_t count);
   void wait_for_device();
   void note_losses();
+  [[nodiscard]] double loss_of(const Stage& stage, int microbatch) const;
 
   [[nodiscard]] MessageHeader header_of(const Message& message) const;
   [[nodiscard]] DeviceMessage message_of(std::int32_t index) const;
@@ -313,8 +336,18 @@ void Executor::State::note_losses() {
     const Op& op = slots[slot].front();
     if (op.kind == OpKind::forward && op.stage == program_.pipeline().stages() - 1) {
       const Stage& stage = *stages_[at(plan_.slots[slot].front().held)].object;
-      result_.loss[at(op.microbatch)] = stage.loss(op.microbatch);
+      result_.loss[at(op.microbatch)] = loss_of(stage, op.microbatch);
     }
+  }
+}
+
+double Executor::State::loss_of(const Stage& stage, int microbatch) const {
+  try {
+    return stage.loss(microbatch);
+  } catch (const std::exception& error) {
+    throw Error(ExitCode::callback, fmt::format("rank {}, step {}: the loss of microbatch {} "
+                                                "failed: {}",
+                                                rank_, step_, microbatch, error.what()));
   }
 }
 
@@ -425,18 +458,21 @@ std::vector<float> Executor::State::read(std::span<const float> memory) {
 
 Executor::Executor(const Program& program, Transport& transport, const StageFactory& make_stage,
                    const ExecutorOptions& options)
-    : state_(std::make_unique<State>(program, transport, make_stage, options)) {}
+    : state_(heard_by_all(program, transport, [&] {
+        return std::make_unique<State>(program, transport, make_stage, options);
+      })) {}
 Executor::~Executor() = default;
 Executor::Executor(Executor&&) noexcept = default;
 
 const RankStep& Executor::run(std::uint64_t step) {
-  return state_->run(step);
+  return heard_by_all(state_->program(), state_->transport(),
+                      [&]() -> const RankStep& { return state_->run(step); });
 }
 void Executor::reduce_replicas() {
-  state_->reduce_replicas();
+  heard_by_all(state_->program(), state_->transport(), [&] { state_->reduce_replicas(); });
 }
 void Executor::apply_gradients() {
-  state_->apply_gradients();
+  heard_by_all(state_->program(), state_->transport(), [&] { state_->apply_gradients(); });
 }
 std::span<const HeldStage> Executor::stages() const {
   return state_->stages();
@@ -445,7 +481,7 @@ std::size_t Executor::message_bytes() const {
   return state_->message_bytes();
 }
 std::vector<float> Executor::read(std::span<const float> memory) {
-  return state_->read(memory);
+  return heard_by_all(state_->program(), state_->transport(), [&] { return state_->read(memory); });
 }
 
 }  // namespace dualpipe

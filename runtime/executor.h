@@ -6,6 +6,9 @@
 // Device::run_ahead_max() slots, and the queue does the waiting; the headers of messages are
 // checked when the device has got them to the host, at the latest before run() returns.
 //
+// Where a call throws, it has ended the job before, by Transport::abort(), with the words of what
+// it throws: so every other rank hears of it, and none touches this rank's buffers any more.
+//
 // Order of summation, the same for every schedule, number of directions and transport: the weight
 // gradients of a stage are added in the order of microbatches within each half of the microbatches
 // (0..M/2-1 and M/2..M-1), then the two halves are added. With two directions each replica holds
@@ -44,16 +47,16 @@ class Executor {
   Executor& operator=(Executor&&) noexcept = delete;
 
   // Runs the schedule once: afterwards every held stage has its own gradient, not yet reduced over
-  // replicas. Throws Error: timeout, transport (a message that is not the expected one; a peer that
-  // aborted), callback (a stage threw).
-  // The result is valid until the next run().
+  // replicas. Throws Error: timeout, transport (a message that is not the expected one), callback
+  // (a stage threw), or that of a peer that has aborted. The result is valid until the next run().
   const RankStep& run(std::uint64_t step);
 
   // Sums the gradients of stages that live on two ranks; nothing to do with one direction. Returns
   // when they are there.
   void reduce_replicas();
 
-  // One optimizer step on every held stage. Returns when it is done.
+  // One optimizer step on every held stage. Returns when it is done. To be called only when every
+  // rank has come here: another whose step has failed would be a step behind for good.
   void apply_gradients();
 
   [[nodiscard]] std::span<const HeldStage> stages() const;

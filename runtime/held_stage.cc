@@ -1,8 +1,8 @@
 #include "runtime/held_stage.h"
 
+#include <exception>
 #include <memory>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
@@ -12,15 +12,31 @@
 #include "runtime/stage.h"
 
 namespace dualpipe {
+namespace {
+
+// An Error says what it is by itself: a stage that refuses its options, say.
+std::unique_ptr<Stage> make_object(const RankPlan::HeldStage& held,
+                                   const StageFactory& make_stage) {
+  try {
+    std::unique_ptr<Stage> object = make_stage(held.stage);
+    object->allocate(held.activation_slots);
+    return object;
+  } catch (const Error&) {
+    throw;
+  } catch (const std::exception& error) {
+    throw Error(ExitCode::callback, fmt::format("stage {} could not be made, with {} slots: {}",
+                                                held.stage, held.activation_slots, error.what()));
+  }
+}
+
+}  // namespace
 
 std::vector<HeldStage> make_held_stages(const RankPlan& plan, const StageFactory& make_stage) {
   std::vector<HeldStage> stages;
   for (const RankPlan::HeldStage& held : plan.stages) {
-    std::unique_ptr<Stage> object = make_stage(held.stage);
-    object->allocate(held.activation_slots);
     stages.push_back({.stage = held.stage,
                       .direction = held.direction,
-                      .object = std::move(object),
+                      .object = make_object(held, make_stage),
                       .gradient = {}});
   }
   for (const HeldStage& held : stages) {

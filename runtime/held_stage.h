@@ -21,7 +21,8 @@ struct HeldStage {
 };
 
 // Makes and allocates the rank's stages, as plan.stages. Throws Error (usage) when neighbours on
-// this rank disagree about their boundary.
+// this rank disagree about their boundary; Error (callback) when the trainer's code throws anything
+// but an Error.
 [[nodiscard]] std::vector<HeldStage> make_held_stages(const RankPlan& plan,
                                                       const StageFactory& make_stage);
 

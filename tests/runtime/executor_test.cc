@@ -1,5 +1,7 @@
 #include "runtime/executor.h"
 
+#include <atomic>
+#include <chrono>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -7,7 +9,9 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -161,7 +165,11 @@ TEST(Executor, CallsTheStagesInTheOrderOfTheSchedule) {
     expect_success_on_all_ranks(2, [&](Transport& transport) {
       std::vector<std::string> calls;
       ToyModel model = model_of(program.pipeline());
-      model.before = [&](const std::string& call) { calls.push_back(call); };
+      model.before = [&](const std::string& call) {
+        if (!call.starts_with("loss")) {
+          calls.push_back(call);
+        }
+      };
       Executor executor(program, transport, toy_factory(model), {});
       const RankStep& done = executor.run(0);
       std::vector<std::string> expected;
@@ -214,6 +222,90 @@ TEST(Executor, NeedsBuffersOnlyWhereThereAreMessages) {
     // One send buffer and two receive buffers, each with a header and room for 20 bytes.
     EXPECT_GE(first.message_bytes(), without + 3UL * (64 + 20));
   });
+}
+
+// --- a loop of one's own: no train() sees to failures ---
+
+Program one_f_one_b() {
+  return compile_or_throw(generate(find_family("1f1b"), {.ranks = 2, .microbatches = 4}));
+}
+
+void run_one_step(const Program& program, Transport& transport, const StageFactory& make_stage) {
+  Executor executor(program, transport, make_stage, {.op_timeout = std::chrono::seconds(20)});
+  executor.run(0);
+}
+
+void expect_the_job_to_end(const std::vector<RankEnd>& ends, const std::string& words) {
+  EXPECT_EQ(ends[1].code, ExitCode::callback);
+  EXPECT_THAT(ends[1].message, HasSubstr(words));
+  EXPECT_EQ(ends[0].code, ends[1].code);
+  EXPECT_EQ(ends[0].message, ends[1].message);
+}
+
+TEST(ExecutorAlone, EndsTheJobBeforeItsBuffersGo) {
+  const Program program = one_f_one_b();
+  std::atomic<bool> gone{false};
+  ToyModel model = model_of(program.pipeline());
+  model.before = [&](const std::string& call) {
+    if (call == "1F0") {
+      throw std::runtime_error("out of ideas");
+    }
+    while (call == "0F1" && !gone.load()) {  // whose output goes to the rank that has failed
+      std::this_thread::yield();
+    }
+  };
+  const auto ends = on_all_ranks(2, [&](Transport& transport) {
+    try {
+      run_one_step(program, transport, toy_factory(model));
+    } catch (const Error&) {  // Here the executor is gone, and its buffers with it.
+      gone.store(true);
+      throw;
+    }
+  });
+  expect_the_job_to_end(ends, "rank 1, step 0: 1F0 failed: out of ideas");
+}
+
+TEST(ExecutorAlone, EndsTheJobForWhateverIsThrown) {
+  const Program program = one_f_one_b();
+  ToyModel model = model_of(program.pipeline());
+  model.before = [&](const std::string& call) {
+    if (call == "1B0") {
+      throw 42;
+    }
+  };
+  expect_the_job_to_end(
+      on_all_ranks(
+          2, [&](Transport& transport) { run_one_step(program, transport, toy_factory(model)); }),
+      "something that is no std::exception was thrown while the rank is inside");
+}
+
+TEST(ExecutorAlone, EndsTheJobWhenAStageCannotBeMade) {
+  const Program program = one_f_one_b();
+  const StageFactory toys = toy_factory(model_of(program.pipeline()));
+  const StageFactory make_stage = [&](int stage) {
+    return stage == 1 ? throw std::runtime_error("no memory for weights") : toys(stage);
+  };
+  expect_the_job_to_end(
+      on_all_ranks(2, [&](Transport& transport) { run_one_step(program, transport, make_stage); }),
+      "stage 1 could not be made, with 1 slots: no memory for weights");
+}
+
+TEST(ExecutorAlone, EndsTheJobWhenALossCannotBeTold) {
+  const Program program = one_f_one_b();
+  ToyModel model = model_of(program.pipeline());
+  model.before = [](const std::string& call) {
+    if (call == "loss of microbatch 2") {
+      throw std::runtime_error("not known");
+    }
+  };
+  const auto ends = on_all_ranks(2, [&](Transport& transport) {
+    Executor executor(program, transport, toy_factory(model), {});
+    executor.run(0);
+    std::vector<std::byte> buffer(8);
+    static_cast<void>(transport.wait(transport.post_receive(1, MessageClass::control, buffer),
+                                     std::chrono::steady_clock::now() + std::chrono::minutes(1)));
+  });
+  expect_the_job_to_end(ends, "rank 1, step 0: the loss of microbatch 2 failed: not known");
 }
 
 TEST(Executor, RefusesATransportOfAnotherSize) {

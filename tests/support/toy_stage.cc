@@ -116,6 +116,7 @@ void ToyStage::compute_forward(const StageOp& op, std::span<const std::byte> inp
 }
 
 double ToyStage::loss(int microbatch) const {
+  begin("loss of microbatch " + std::to_string(microbatch));
   require(stage_ == model_.stages - 1, "only the last stage has a loss");
   const double loss = losses_.at(static_cast<std::size_t>(microbatch));
   require(!std::isnan(loss), "a loss is asked for after its forward");
