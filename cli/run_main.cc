@@ -1,6 +1,7 @@
 // dualpipe-run: execute a schedule for real - on threads, or on processes under mpirun - and train
 // a model with it.
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +31,7 @@
 #include "runtime/fault_transport.h"
 #include "runtime/forked_transport.h"
 #include "runtime/inproc_transport.h"
+#include "runtime/job_end.h"
 #include "runtime/models/math.h"
 #include "runtime/models/model.h"
 #include "runtime/train.h"
@@ -132,6 +134,21 @@ Job make_job(const RunOptions& options, const Config& config) {
       .program = std::move(program), .model = &model, .sizes = std::move(sizes), .train = train};
 }
 
+// What a rank of several processes throws before it trains, it ends the job with: the others wait
+// for it, and only rank 0 has a log. Once it trains, train() has done so already.
+template <typename Work>
+auto heard_by_all(const RunOptions& options, Transport& transport, const Work& work) {
+  try {
+    return work();
+  } catch (...) {
+    // Before the others' own patience ends, which would hide the cause.
+    const std::chrono::duration<double> patience(std::min(1.0, options.op_timeout_seconds / 2));
+    abort_unless_first_rank_does(transport,
+                                 std::chrono::duration_cast<std::chrono::nanoseconds>(patience));
+    throw;
+  }
+}
+
 // On the thread of the transport's rank.
 TrainReport train_rank(const Job& job, Transport& transport) {
   const RankModel model = model_for(*job.model, job.sizes, transport.device());
@@ -193,7 +210,8 @@ std::unique_ptr<Transport> connect(const Job& job, const RunOptions& options,
 ExitCode run_rank(const Job& job, const RunOptions& options,
                   std::unique_ptr<Transport> unconnected) {
   const std::unique_ptr<Transport> transport = connect(job, options, std::move(unconnected));
-  const TrainReport report = train_rank(job, *transport);
+  const TrainReport report =
+      heard_by_all(options, *transport, [&] { return train_rank(job, *transport); });
   if (transport->rank() == 0) {
     write_report(report, options, job.program);
   }
@@ -215,29 +233,35 @@ ExitCode run_on_forks(const RunOptions& options) {
 }
 
 #ifdef DUALPIPE_HAS_MPI
-ExitCode run_on_processes(RunOptions options) {
+// For as many ranks as there are processes.
+Job make_job_of_processes(RunOptions options, int processes) {
+  if (options.subject.ranks && *options.subject.ranks != processes) {
+    throw Error(ExitCode::usage,
+                fmt::format("--ranks {} was given, but {} processes were started; start them with "
+                            "mpirun -n {}",
+                            *options.subject.ranks, processes, *options.subject.ranks));
+  }
+  if (!names_file(options.subject.subject)) {
+    options.subject.ranks = processes;
+  }
+  Job job = make_job(options, resolve_config(options.subject));
+  if (job.program.pipeline().ranks() != processes) {
+    throw Error(ExitCode::usage,
+                fmt::format("'{}' is a schedule for {} ranks, but {} processes were started",
+                            options.subject.subject, job.program.pipeline().ranks(), processes));
+  }
+  return job;
+}
+
+ExitCode run_on_processes(const RunOptions& options) {
   const FaultPlan plan = fault_plan(options);
   std::unique_ptr<Transport> transport = make_mpi_transport();
   if (is_faulty(options)) {
     transport = make_fault_transport(std::move(transport), plan);
   }
   be_quiet_unless_first(*transport);
-  if (options.subject.ranks && *options.subject.ranks != transport->ranks()) {
-    throw Error(ExitCode::usage,
-                fmt::format("--ranks {} was given, but {} processes were started; start them with "
-                            "mpirun -n {}",
-                            *options.subject.ranks, transport->ranks(), *options.subject.ranks));
-  }
-  if (!names_file(options.subject.subject)) {
-    options.subject.ranks = transport->ranks();
-  }
-  const Job job = make_job(options, resolve_config(options.subject));
-  if (job.program.pipeline().ranks() != transport->ranks()) {
-    throw Error(
-        ExitCode::usage,
-        fmt::format("'{}' is a schedule for {} ranks, but {} processes were started",
-                    options.subject.subject, job.program.pipeline().ranks(), transport->ranks()));
-  }
+  const Job job = heard_by_all(options, *transport,
+                               [&] { return make_job_of_processes(options, transport->ranks()); });
   return run_rank(job, options, std::move(transport));
 }
 
