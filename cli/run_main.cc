@@ -37,6 +37,7 @@
 #include "runtime/train.h"
 #include "runtime/train_on_threads.h"
 #include "runtime/transport.h"
+#include "runtime/watchdog.h"
 #include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/pipeline.h"
@@ -110,10 +111,9 @@ Job make_job(const RunOptions& options, const Config& config) {
   Program program =
       with_send_buffers(compile_subject(subject, config), config, options.send_buffers);
   ModelOptions sizes = model_options(options, config, program.schedule());
-  const auto timeout = std::chrono::duration<double>(options.op_timeout_seconds);
   TrainOptions train{.steps = options.steps,
                      .verify = options.verify,
-                     .op_timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(timeout),
+                     .op_timeout = op_timeout_of(options.op_timeout_seconds, "--op-timeout"),
                      .progress = {},
                      .checkpoints = checkpoint_options(options),
                      .identity = {},
@@ -336,7 +336,7 @@ void add_options(CLI::App& app, RunOptions& options) {
       ->capture_default_str();
   app.add_option("--op-timeout", options.op_timeout_seconds,
                  "seconds that any single wait may take; exit 86 beyond it")
-      ->check(CLI::Range(0.001, 1e6))
+      ->check(CLI::Range(op_timeout_seconds_min, op_timeout_seconds_max))
       ->capture_default_str();
   add_format(app, options.format, {"table", "json"});
   add_model_options(app, options);

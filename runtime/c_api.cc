@@ -9,6 +9,7 @@
 #include <limits>
 #include <memory>
 #include <new>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,6 +27,7 @@
 #include "runtime/train.h"
 #include "runtime/train_on_threads.h"
 #include "runtime/transport.h"
+#include "runtime/watchdog.h"
 #include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/generate.h"
@@ -74,24 +76,29 @@ void must_succeed(int result, std::string_view callback) {
   }
 }
 
-template <typename Byte>
-Byte* pointer(std::span<Byte> buffer) {
+template <typename Element>
+Element* pointer(std::span<Element> buffer) {
   return buffer.empty() ? nullptr : buffer.data();
 }
 
 // A Stage whose work is done by callbacks.
 class CStage final : public Stage {
  public:
-  CStage(const dualpipe_stage& stage, int number) : stage_(stage) {
+  // Takes over what make_stage() has made. With the first constructor the object is whole, so that
+  // what is refused after it is destroyed too.
+  CStage(const dualpipe_stage& made, int number) : CStage(made) {
+    stage_ = checked(&made, DUALPIPE_STAGE_INIT, "dualpipe_stage");
     const auto needs = [&](bool there, std::string_view callback) {
       require(there,
               fmt::format("stage {}: expected a callback `{}`, found NULL", number, callback));
     };
-    needs(stage.forward != nullptr, "forward");
-    needs(stage.loss != nullptr || stage.output_bytes > 0, "loss");
-    needs(stage.backward_input != nullptr, "backward_input");
-    needs(stage.backward_weight != nullptr, "backward_weight");
-    needs(stage.apply_gradient != nullptr, "apply_gradient");
+    needs(stage_.forward != nullptr, "forward");
+    needs(stage_.loss != nullptr || stage_.output_bytes > 0, "loss");
+    needs(stage_.backward_input != nullptr, "backward_input");
+    needs(stage_.backward_weight != nullptr, "backward_weight");
+    needs(stage_.apply_gradient != nullptr, "apply_gradient");
+    needs(stage_.save != nullptr || stage_.restore == nullptr, "save");
+    needs(stage_.restore != nullptr || stage_.save == nullptr, "restore");
   }
   CStage(const CStage&) = delete;
   CStage& operator=(const CStage&) = delete;
@@ -130,13 +137,38 @@ class CStage final : public Stage {
   }
   void backward_weight(const StageOp& op, std::span<float> gradient) override {
     const dualpipe_op call = as_c(op);
-    must_succeed(stage_.backward_weight(stage_.context, &call, gradient.data()), "backward_weight");
+    must_succeed(stage_.backward_weight(stage_.context, &call, pointer(gradient)),
+                 "backward_weight");
   }
   void apply_gradient(std::span<const float> gradient) override {
-    must_succeed(stage_.apply_gradient(stage_.context, gradient.data()), "apply_gradient");
+    must_succeed(stage_.apply_gradient(stage_.context, pointer(gradient)), "apply_gradient");
+  }
+
+  [[nodiscard]] std::vector<std::byte> save() const override {
+    if (stage_.save == nullptr) {
+      return Stage::save();  // which refuses
+    }
+    std::vector<std::byte> state(stage_.state_bytes);
+    must_succeed(stage_.save(stage_.context, pointer(std::span(state))), "save");
+    return state;
+  }
+  void restore(std::span<const std::byte> state) override {
+    if (stage_.restore == nullptr) {
+      Stage::restore(state);
+      return;
+    }
+    if (state.size() != stage_.state_bytes) {
+      throw Error(ExitCode::input_output,
+                  fmt::format("the checkpoint has {} bytes of a stage's state; expected {}",
+                              state.size(), stage_.state_bytes));
+    }
+    // It comes from the middle of a file, but goes to code that may take it for floats.
+    const std::vector<std::byte> aligned(state.begin(), state.end());
+    must_succeed(stage_.restore(stage_.context, pointer(std::span(aligned))), "restore");
   }
 
  private:
+  explicit CStage(const dualpipe_stage& made) : stage_(made) {}
   static dualpipe_op as_c(const StageOp& op) {
     return {.step = op.step, .microbatch = op.microbatch, .slot = op.slot};
   }
@@ -146,10 +178,9 @@ class CStage final : public Stage {
 
 StageFactory factory_of(dualpipe_make_stage make_stage, void* context) {
   return [make_stage, context](int stage) -> std::unique_ptr<Stage> {
-    const dualpipe_stage defaults = DUALPIPE_STAGE_INIT;
-    dualpipe_stage made = defaults;
+    dualpipe_stage made = DUALPIPE_STAGE_INIT;
     must_succeed(make_stage(context, stage, &made), fmt::format("make_stage({})", stage));
-    return std::make_unique<CStage>(checked(&made, defaults, "dualpipe_stage"), stage);
+    return std::make_unique<CStage>(made, stage);
   };
 }
 
@@ -157,15 +188,30 @@ Program compiled(const Schedule& schedule) {
   return program_or_throw(compile_with_least_buffers(schedule), schedule.pipeline.name);
 }
 
+std::optional<CheckpointOptions> checkpoint_options(const dualpipe_train_options& options) {
+  if (options.checkpoint_directory == nullptr) {
+    require(options.resume == 0,
+            "dualpipe_train_options.resume: expected a checkpoint_directory with it, found NULL");
+    return std::nullopt;
+  }
+  require(options.checkpoint_every > 0,
+          "dualpipe_train_options.checkpoint_every: expected at least 1");
+  return CheckpointOptions{.directory = options.checkpoint_directory,
+                           .every = options.checkpoint_every,
+                           .resume = options.resume != 0};
+}
+
 TrainOptions train_options(const dualpipe_train_options& options) {
   require(options.steps > 0, "dualpipe_train_options.steps: expected at least 1");
-  require(options.op_timeout_seconds > 0.0 && options.op_timeout_seconds < 1e9,
-          "dualpipe_train_options.op_timeout_seconds: expected a positive number of seconds");
-  const std::chrono::duration<double> timeout(options.op_timeout_seconds);
   TrainOptions train;
   train.steps = options.steps;
   train.verify = options.verify != 0;
-  train.op_timeout = std::chrono::duration_cast<std::chrono::nanoseconds>(timeout);
+  train.op_timeout =
+      op_timeout_of(options.op_timeout_seconds, "dualpipe_train_options.op_timeout_seconds");
+  train.checkpoints = checkpoint_options(options);
+  if (options.identity != nullptr) {
+    train.identity.add("identity", std::string_view(options.identity));
+  }
   if (options.progress != nullptr) {
     train.progress = [options](int step, double loss) {
       options.progress(options.progress_context, step, loss);

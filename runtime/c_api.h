@@ -98,6 +98,12 @@ typedef struct dualpipe_stage {
   int (*backward_weight)(void* context, const dualpipe_op* op, float* gradient); /* overwrites */
   int (*apply_gradient)(void* context, const float* gradient);
   void (*destroy)(void* context); /* may be NULL */
+  /* For checkpoints: all that the next step depends on, beside its number, as parameters and the
+   * optimizer's state. Asked for between steps; restore() gets what save() wrote, of a stage that
+   * was made the same way. All three or none. */
+  size_t state_bytes;
+  int (*save)(void* context, void* state); /* writes state_bytes bytes */
+  int (*restore)(void* context, const void* state);
 } dualpipe_stage;
 #define DUALPIPE_STAGE_INIT \
   {sizeof(dualpipe_stage),  \
@@ -113,15 +119,19 @@ typedef struct dualpipe_stage {
    NULL,                    \
    NULL,                    \
    NULL,                    \
+   NULL,                    \
+   0,                       \
+   NULL,                    \
    NULL}
 
 /* Fills `made`, which comes initialised. Called once per (direction, stage) of a rank, on the
- * rank's thread; `destroy` is called for each one made. Equal stages must come out equal. */
+ * rank's thread; `destroy` is called for each one made, refused or not, unless what is returned is
+ * not 0. Equal stages must come out equal. */
 typedef int (*dualpipe_make_stage)(void* context, int32_t stage, dualpipe_stage* made);
 
 /* --- transports and training --- */
 
-/* One rank's, of a job of several processes; dualpipe_mpi.h makes one. */
+/* One rank's, of a job of several processes; mpi_c_api.h makes one. */
 typedef struct dualpipe_transport dualpipe_transport;
 void dualpipe_transport_free(dualpipe_transport* transport);
 int32_t dualpipe_transport_rank(const dualpipe_transport* transport);
@@ -133,14 +143,36 @@ typedef struct dualpipe_train_options {
   dualpipe_make_stage make_stage; /* called from all ranks' threads at once */
   void* make_stage_context;
   int32_t steps;
-  int32_t verify;            /* 1: rank 0 recomputes each step without a pipeline and compares */
-  double op_timeout_seconds; /* for every single wait; beyond it the job ends with a report */
+  int32_t verify; /* 1: rank 0 recomputes each step without a pipeline and compares */
+  /* For every single wait, 0.001 to 1e6; beyond it the job ends with a report. */
+  double op_timeout_seconds;
   /* On rank 0, after each step; may be NULL. */
   void (*progress)(void* context, int32_t step, double loss);
   void* progress_context;
+  /* Where to keep the two newest checkpoints; NULL: none. Needs stages with save and restore. */
+  const char* checkpoint_directory;
+  int32_t checkpoint_every; /* steps; the last step of a run is always one */
+  /* 1: go on from the newest checkpoint there, or begin where there is none. `steps` counts those
+   * before it too. */
+  int32_t resume;
+  /* What else must be equal on every rank, and in a run that is resumed: the model, its data and
+   * seed, in the caller's own words; may be NULL. The schedule is compared by itself. */
+  const char* identity;
 } dualpipe_train_options;
 #define DUALPIPE_TRAIN_OPTIONS_INIT \
-  {sizeof(dualpipe_train_options), DUALPIPE_ABI_VERSION, NULL, NULL, 1, 0, 60.0, NULL, NULL}
+  {sizeof(dualpipe_train_options),  \
+   DUALPIPE_ABI_VERSION,            \
+   NULL,                            \
+   NULL,                            \
+   1,                               \
+   0,                               \
+   60.0,                            \
+   NULL,                            \
+   NULL,                            \
+   NULL,                            \
+   10,                              \
+   0,                               \
+   NULL}
 
 typedef struct dualpipe_train_result {
   uint32_t struct_size;
@@ -154,7 +186,9 @@ typedef struct dualpipe_train_result {
 
 /* Trains. With `transport` this process is its rank, and all ranks call it with equal arguments;
  * with NULL all ranks are threads of this process. `result`, which may be NULL, is filled on rank 0
- * and with threads. */
+ * and with threads. With threads a failure is returned; with a transport over MPI it ends all
+ * processes of the job, and so this one, with its status as exit code and its words on stderr. Only
+ * what is wrong with the arguments themselves is returned in either case. */
 dualpipe_status dualpipe_train(const dualpipe_plan* plan, dualpipe_transport* transport,
                                const dualpipe_train_options* options,
                                dualpipe_train_result* result);

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -145,6 +146,16 @@ std::string who_waits_for_whom(const Program& program, Statuses statuses, int re
     }
   }
   return report;
+}
+
+std::chrono::nanoseconds op_timeout_of(double seconds, std::string_view option) {
+  if (!(op_timeout_seconds_min <= seconds && seconds <= op_timeout_seconds_max)) {
+    throw Error(ExitCode::usage,
+                fmt::format("{}: expected {:g} to {:g} seconds, found {:g}", option,
+                            op_timeout_seconds_min, op_timeout_seconds_max, seconds));
+  }
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(
+      std::chrono::duration<double>(seconds));
 }
 
 BoundedWait::BoundedWait(const Program& program, Transport& transport,

@@ -9,6 +9,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "runtime/status.h"
 #include "runtime/transport.h"
@@ -27,6 +28,13 @@ namespace dualpipe {
 [[nodiscard]] std::string who_waits_for_whom(const Program& program,
                                              std::span<const std::optional<RankStatus>> statuses,
                                              int reporter);
+
+// How long a single wait may be given: a shorter time passes whenever a thread is not scheduled, a
+// longer one would overflow where train() multiplies it.
+inline constexpr double op_timeout_seconds_min = 0.001;
+inline constexpr double op_timeout_seconds_max = 1e6;
+// Throws Error (usage) naming `option` beyond these bounds.
+[[nodiscard]] std::chrono::nanoseconds op_timeout_of(double seconds, std::string_view option);
 
 // Waits with a deadline. One per rank, used for every wait of a run.
 class BoundedWait {

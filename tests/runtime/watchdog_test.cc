@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -23,6 +24,7 @@
 #include "scheduler/op.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
+#include "tests/support/refusal.h"
 
 namespace dualpipe {
 namespace {
@@ -279,6 +281,18 @@ TEST_F(BoundedWaitTest, OfTwoThatNoticeOneReports) {
   }
   EXPECT_EQ(reports[0], reports[1]);
   EXPECT_THAT(reports[0], HasSubstr("cycle: rank "));
+}
+
+TEST(OpTimeout, IsOfMillisecondsToElevenDays) {
+  EXPECT_EQ(op_timeout_of(0.001, "--op-timeout"), std::chrono::milliseconds(1));
+  EXPECT_EQ(op_timeout_of(2.5, "--op-timeout"), std::chrono::milliseconds(2500));
+  EXPECT_EQ(op_timeout_of(1e6, "--op-timeout"), std::chrono::seconds(1'000'000));
+  for (const double seconds : {0.0009, 1e-10, 0.0, -1.0, 1e6 + 1.0, 4.62e8, 1e300,
+                               std::numeric_limits<double>::quiet_NaN()}) {
+    EXPECT_THAT(refusal(ExitCode::usage, [&] { return op_timeout_of(seconds, "--op-timeout"); }),
+                HasSubstr("--op-timeout: expected 0.001 to 1e+06 seconds, found "))
+        << seconds;
+  }
 }
 
 // The deadline is for one wait, not for all of them.
