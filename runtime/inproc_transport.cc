@@ -17,12 +17,12 @@
 #include <vector>
 
 #include <fmt/core.h>
-#include <sched.h>
 
 #include "costs/check.h"
 #include "costs/error.h"
 #include "runtime/cpu_device.h"
 #include "runtime/device.h"
+#include "runtime/host_cores.h"
 #include "runtime/operations.h"
 #include "runtime/status.h"
 #include "runtime/transport.h"
@@ -85,9 +85,7 @@ struct Member {
 // So many threads, and a core for each: then none takes anything from another by looking for its
 // message rather than sleeping.
 bool cores_for(int threads) {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  return ::sched_getaffinity(0, sizeof(cores), &cores) == 0 && CPU_COUNT(&cores) >= threads;
+  return count_cores(own_cores()) >= threads;
 }
 
 constexpr std::chrono::microseconds patience{50};  // about what being woken takes

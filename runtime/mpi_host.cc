@@ -5,9 +5,9 @@
 #include <vector>
 
 #include <mpi.h>
-#include <sched.h>
 
 #include "costs/check.h"
+#include "runtime/host_cores.h"
 #include "runtime/host_seat.h"
 #include "runtime/mpi_error.h"
 
@@ -18,15 +18,14 @@ bool cores_to_spare(MPI_Comm host) {
   int ranks_here = 0;
   MPI_Comm_size(host, &ranks_here);
 
-  // Launchers bind ranks to cores of their own, containers all ranks to the same few: count the
-  // cores of all ranks together.
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  CHECK(::sched_getaffinity(0, sizeof(cores), &cores) == 0);
-  const int own = CPU_COUNT(&cores);
-  require_mpi("MPI_Allreduce", MPI_Allreduce(MPI_IN_PLACE, &cores, static_cast<int>(sizeof(cores)),
-                                             MPI_BYTE, MPI_BOR, host));
-  return own >= 2 && CPU_COUNT(&cores) >= 2 * ranks_here;
+  std::vector<unsigned long> cores = own_cores();
+  const int own = count_cores(cores);
+  // Of all ranks together, for theirs may be the same ones. No rank of a host without a mask has
+  // one.
+  require_mpi("MPI_Allreduce",
+              MPI_Allreduce(MPI_IN_PLACE, cores.data(), static_cast<int>(cores.size()),
+                            MPI_UNSIGNED_LONG, MPI_BOR, host));
+  return own >= 2 && count_cores(cores) >= 2 * ranks_here;
 }
 
 // MPI aligns what it gives for its own needs alone.
@@ -42,21 +41,21 @@ HostSeat* seat_in(void* room) {
 
 }  // namespace
 
-void MpiHost::open() {
+void MpiHost::open(MPI_Comm job) {
   MPI_Comm host = MPI_COMM_NULL;
   require_mpi("MPI_Comm_split_type",
-              MPI_Comm_split_type(MPI_COMM_WORLD, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
+              MPI_Comm_split_type(job, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &host));
   has_cores_to_spare_ = cores_to_spare(host);
-  take_seats(host);
+  take_seats(job, host);
   require_mpi("MPI_Comm_free", MPI_Comm_free(&host));
 }
 
-void MpiHost::take_seats(MPI_Comm host) {
+void MpiHost::take_seats(MPI_Comm job, MPI_Comm host) {
   int rank = 0;
   int ranks = 0;
   int ranks_here = 0;
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
+  MPI_Comm_rank(job, &rank);
+  MPI_Comm_size(job, &ranks);
   MPI_Comm_size(host, &ranks_here);
   void* own = nullptr;
   require_mpi("MPI_Win_allocate_shared",

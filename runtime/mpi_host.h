@@ -19,19 +19,19 @@ namespace dualpipe {
 // Its functions are called by the thread that calls MPI.
 class MpiHost {
  public:
-  // All ranks together; takes a seat at each. Throws Error (transport) when MPI fails.
-  void open();
+  // All ranks of `job` together; takes a seat at each. Throws Error (transport) when MPI fails.
+  void open(MPI_Comm job);
   // All ranks together. The seats are gone afterwards.
   void close();
 
-  // [rank of MPI_COMM_WORLD]; nullptr where it is on another host. Valid until close().
+  // [rank of the job]; nullptr where it is on another host. Valid until close().
   [[nodiscard]] const std::vector<HostSeat*>& seats() const { return seats_; }
 
   // Whether every rank of this host can have a core for its own thread and one for MPI's.
   [[nodiscard]] bool has_cores_to_spare() const { return has_cores_to_spare_; }
 
  private:
-  void take_seats(MPI_Comm host);
+  void take_seats(MPI_Comm job, MPI_Comm host);
 
   MPI_Win window_ = MPI_WIN_NULL;
   std::vector<HostSeat*> seats_;

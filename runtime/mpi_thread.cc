@@ -79,6 +79,7 @@ class MpiThread {
   void close();
 
  private:
+  void start_mpi();
   [[noreturn]] void end_job(const MpiEnding& ending);
   void ring(int rank);
   void serve_wants();
@@ -113,6 +114,7 @@ class MpiThread {
   MpiHost host_;
   std::uint32_t rings_seen_ = 0;
   bool closing_ = false;
+  bool owns_mpi_ = false;  // and so ends it
   // requests_[0] receives the next note; requests_[k] stands for pieces_[k].
   std::vector<MPI_Request> requests_{MPI_REQUEST_NULL};
   std::vector<Piece> pieces_{Piece{}};
@@ -123,22 +125,48 @@ class MpiThread {
   std::vector<MPI_Status> done_statuses_;
 };
 
-void MpiThread::start() {
+// MPI is the program's where the program has started it: then it stays as it is, and stays when
+// this thread ends.
+void MpiThread::start_mpi() {
+  int initialized = 0;
+  int finalized = 0;
+  MPI_Initialized(&initialized);
+  MPI_Finalized(&finalized);
+  if (finalized != 0) {
+    throw Error(ExitCode::usage,
+                "the program has ended MPI already (MPI_Finalize), and it cannot be started again: "
+                "make the transport before that");
+  }
   int provided = MPI_THREAD_SINGLE;
+  if (initialized != 0) {
+    MPI_Query_thread(&provided);
+    if (provided < MPI_THREAD_SERIALIZED) {
+      throw Error(ExitCode::usage,
+                  "the program has started MPI for one thread, but the transport calls it from a "
+                  "thread of its own: start it by MPI_Init_thread() with MPI_THREAD_MULTIPLE, or "
+                  "leave starting it to the transport");
+    }
+    return;
+  }
   require_mpi("MPI_Init_thread",
               MPI_Init_thread(nullptr, nullptr, MPI_THREAD_SERIALIZED, &provided));
+  owns_mpi_ = true;
   if (provided < MPI_THREAD_SERIALIZED) {
     MPI_Finalize();
     throw Error(ExitCode::transport,
                 "this MPI does not let a thread other than the main one call it (expected at least "
                 "MPI_THREAD_SERIALIZED): use one built with thread support, or --transport inproc");
   }
-  MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);  // its duplicates inherit it
+}
+
+void MpiThread::start() {
+  start_mpi();
   MPI_Comm_rank(MPI_COMM_WORLD, &shared_.rank);
   MPI_Comm_size(MPI_COMM_WORLD, &shared_.ranks);
   require_mpi("MPI_Comm_dup", MPI_Comm_dup(MPI_COMM_WORLD, &data_));
-  require_mpi("MPI_Comm_dup", MPI_Comm_dup(MPI_COMM_WORLD, &control_));
-  host_.open();
+  MPI_Comm_set_errhandler(data_, MPI_ERRORS_RETURN);  // its duplicate inherits it
+  require_mpi("MPI_Comm_dup", MPI_Comm_dup(data_, &control_));
+  host_.open(control_);
   shared_.seats = host_.seats();
   shared_.seat = shared_.seats[static_cast<std::size_t>(shared_.rank)];
   const bool spare = host_.has_cores_to_spare();
@@ -426,7 +454,9 @@ void MpiThread::close() {
   host_.close();
   require_mpi("MPI_Comm_free", MPI_Comm_free(&control_));
   require_mpi("MPI_Comm_free", MPI_Comm_free(&data_));
-  require_mpi("MPI_Finalize", MPI_Finalize());
+  if (owns_mpi_) {
+    require_mpi("MPI_Finalize", MPI_Finalize());
+  }
 }
 
 }  // namespace
@@ -453,7 +483,7 @@ void run_mpi_thread(MpiShared& shared) {
       kill_job(error.code());
     }
     const std::scoped_lock lock(shared.mutex);
-    shared.start_failure = error.what();
+    shared.start_failure = {.code = error.code(), .ours = true, .reason = error.what()};
     shared.answered.notify_all();
   }
 }

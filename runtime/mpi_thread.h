@@ -51,7 +51,7 @@ struct MpiShared {
   bool asked = false;                // somebody here wants the status of all ranks
   StatusRound round{0, 1};           // the real one is there when `started` is
   bool started = false;
-  std::optional<std::string> start_failure;
+  std::optional<MpiEnding> start_failure;
   bool closing = false;
   std::optional<MpiEnding> ending;  // the first one
 };
@@ -60,8 +60,9 @@ struct MpiShared {
 // end at the same time do not mix.
 void print_reason(MpiShared& shared, const std::string& reason);
 
-// The whole life of the thread: starts MPI, moves messages until it is told to close, waits for the
-// other ranks and ends MPI. An ending ends the process.
+// The whole life of the thread: starts MPI unless the program has, moves messages until it is told
+// to close, waits for the other ranks and ends MPI if it has started it. An ending ends the
+// process.
 void run_mpi_thread(MpiShared& shared);
 
 }  // namespace dualpipe

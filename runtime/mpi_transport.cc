@@ -64,7 +64,7 @@ class MpiTransport final : public Transport {
       ::_exit(static_cast<int>(ExitCode::transport));
     }
     if (shared_.start_failure) {
-      throw Error(ExitCode::transport, *shared_.start_failure);
+      throw Error(shared_.start_failure->code, shared_.start_failure->reason);
     }
   }
   MpiTransport(const MpiTransport&) = delete;

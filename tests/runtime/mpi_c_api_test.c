@@ -1,7 +1,10 @@
-/* The C ABI over MPI, on two processes: y = a x on the first, (y - 1)^2 on the second. */
+/* The C ABI over MPI, on two processes: y = a x on the first, (y - 1)^2 on the second. With an
+ * argument, in a program that starts and ends MPI itself: for multiple threads, for serialized
+ * calls, for a single thread. */
 
 #include "runtime/mpi_c_api.h"
 
+#include <mpi.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -65,7 +68,8 @@ static int make_stage(void* context, int32_t number, dualpipe_stage* made) {
   return 0;
 }
 
-int main(void) {
+/* A run of three steps from the beginning. */
+static int train_once(void) {
   dualpipe_transport* transport = NULL;
   dualpipe_plan* plan = NULL;
   dualpipe_shape shape = DUALPIPE_SHAPE_INIT;
@@ -74,10 +78,7 @@ int main(void) {
   shape.microbatches = 1;
   options.make_stage = make_stage;
   options.steps = 3;
-  if (dualpipe_transport_create_mpi(NULL) != DUALPIPE_USAGE) {
-    printf("a NULL was taken\n");
-    return 1;
-  }
+  stages[0].a = 0.0F;
   dualpipe_status status = dualpipe_transport_create_mpi(&transport);
   if (status == DUALPIPE_OK) {
     shape.ranks = dualpipe_transport_ranks(transport);
@@ -99,4 +100,56 @@ int main(void) {
   dualpipe_plan_free(plan);
   dualpipe_transport_free(transport);
   return 0;
+}
+
+static int expect_refusal(dualpipe_transport** transport, const char* words) {
+  const dualpipe_status status = dualpipe_transport_create_mpi(transport);
+  if (status == DUALPIPE_USAGE && strstr(dualpipe_last_error(), words) != NULL) {
+    return 0;
+  }
+  printf("expected a refusal with '%s', got %d and '%s'\n", words, status, dualpipe_last_error());
+  return 1;
+}
+
+/* Whether the program itself can still use MPI: the ranks' numbers plus one are added. */
+static int mpi_works(void) {
+  int number = 0;
+  int sum = 0;
+  MPI_Comm_rank(MPI_COMM_WORLD, &number);
+  ++number;
+  MPI_Allreduce(&number, &sum, 1, MPI_INT, MPI_SUM, MPI_COMM_WORLD);
+  return sum == 3;
+}
+
+static int in_a_program_with(int level) {
+  int provided = 0;
+  int failed = 0;
+  MPI_Init_thread(NULL, NULL, level, &provided);
+  for (int run = 0; run < 2; ++run) {
+    failed = train_once() != 0 || !mpi_works() || failed;
+  }
+  MPI_Finalize();
+  return failed;
+}
+
+static int in_a_program_for_one_thread(void) {
+  dualpipe_transport* transport = NULL;
+  MPI_Init(NULL, NULL);
+  const int failed = expect_refusal(&transport, "for one thread") || !mpi_works();
+  MPI_Finalize();
+  return failed || expect_refusal(&transport, "MPI_Finalize");
+}
+
+int main(int argument_count, char** arguments) {
+  const char* const program = argument_count > 1 ? arguments[1] : "";
+  if (strcmp(program, "multiple") == 0) {
+    return in_a_program_with(MPI_THREAD_MULTIPLE);
+  }
+  if (strcmp(program, "serialized") == 0) {
+    return in_a_program_with(MPI_THREAD_SERIALIZED);
+  }
+  if (strcmp(program, "single") == 0) {
+    return in_a_program_for_one_thread();
+  }
+  return expect_refusal(NULL, "NULL") != 0 ? 1 : train_once();
 }

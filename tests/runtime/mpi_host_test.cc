@@ -28,7 +28,7 @@ TEST(MpiHost, EveryRankReadsTheStatusAndRingsTheBellOfEveryOther) {
   MPI_Comm_rank(MPI_COMM_WORLD, &rank);
   MPI_Comm_size(MPI_COMM_WORLD, &ranks);
   MpiHost host;
-  host.open();
+  host.open(MPI_COMM_WORLD);
   ASSERT_EQ(host.seats().size(), static_cast<std::size_t>(ranks));
   HostSeat& own = *host.seats()[static_cast<std::size_t>(rank)];
   EXPECT_EQ(reinterpret_cast<std::uintptr_t>(&own) % alignof(HostSeat), 0U);
