@@ -1,13 +1,10 @@
 #include "runtime/clock.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <chrono>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <span>
@@ -17,7 +14,7 @@
 #include "costs/cost_model.h"
 #include "runtime/checksum.h"
 #include "runtime/collectives.h"
-#include "runtime/message_buffer.h"
+#include "runtime/control_message.h"
 #include "runtime/transport.h"
 #include "runtime/watchdog.h"
 #include "trace/timeline.h"
@@ -30,37 +27,7 @@ using Clock = std::chrono::steady_clock;
 constexpr int rounds = 16;
 
 // One reading of a clock on its way to another rank.
-class ClockMessage {
- public:
-  ClockMessage(int source, int destination, int round)
-      : header_{.payload_bytes = sizeof(std::int64_t),
-                .source = source,
-                .destination = destination,
-                .sequence = round,
-                .message_class = MessageClass::control} {}
-
-  [[nodiscard]] std::span<std::byte> message() { return memory_; }
-
-  void write(std::int64_t value) {
-    std::memcpy(buffer().payload().data(), &value, sizeof(value));
-    buffer().write_header(header_);
-  }
-  // Throws Error (transport) when something else has come.
-  [[nodiscard]] std::int64_t read() {
-    buffer().check_header(header_);
-    std::int64_t value = 0;
-    std::memcpy(&value, buffer().payload().data(), sizeof(value));
-    return value;
-  }
-
- private:
-  static constexpr std::size_t length = MessageBuffer::header_bytes + sizeof(std::int64_t);
-
-  [[nodiscard]] MessageBuffer buffer() { return MessageBuffer(memory_); }
-
-  MessageHeader header_;
-  alignas(MessageBuffer::header_bytes) std::array<std::byte, length> memory_{};
-};
+using ClockMessage = ControlMessage<std::int64_t>;
 
 struct Round {
   int peer = 0;

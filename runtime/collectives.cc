@@ -1,10 +1,8 @@
 #include "runtime/collectives.h"
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -15,6 +13,7 @@
 #include "costs/check.h"
 #include "costs/error.h"
 #include "runtime/checksum.h"
+#include "runtime/control_message.h"
 #include "runtime/device.h"
 #include "runtime/message_buffer.h"
 #include "runtime/status.h"
@@ -39,56 +38,22 @@ std::string_view to_string(Collective collective) {
 
 // What the message that goes before the bytes says about them.
 struct Announced {
-  std::size_t bytes = 0;
+  std::uint64_t bytes = 0;
   std::uint64_t checksum = 0;
 };
 
-// That message: its header has the number of bytes, its payload their checksum.
-class Announcement {
- public:
-  Announcement(Collective collective, int source, int destination)
-      : header_{.source = source,
-                .destination = destination,
-                .sequence = static_cast<std::int32_t>(collective),
-                .message_class = MessageClass::control} {}
+using Announcement = ControlMessage<Announced>;
 
-  [[nodiscard]] std::span<std::byte> message() { return buffer().message(); }
-
-  void write(std::span<const std::byte> bytes) {
-    header_.payload_bytes = bytes.size();
-    const std::uint64_t checksum = checksum_of(bytes);
-    std::memcpy(buffer().payload().data(), &checksum, sizeof(checksum));
-    buffer().write_header(header_);
-  }
-  // Throws Error (transport) when something else has come.
-  [[nodiscard]] Announced read() {
-    header_.payload_bytes = buffer().read_header().value_or(header_).payload_bytes;
-    buffer().check_header(header_);
-    if (header_.payload_bytes > gathered_bytes_max) {
-      throw Error(ExitCode::transport,
-                  fmt::format("rank {} announced {} bytes, expected at most {}", header_.source,
-                              header_.payload_bytes, gathered_bytes_max));
-    }
-    Announced announced{.bytes = header_.payload_bytes};
-    std::memcpy(&announced.checksum, buffer().payload().data(), sizeof(announced.checksum));
-    return announced;
-  }
-
- private:
-  static constexpr std::size_t length = MessageBuffer::header_bytes + sizeof(std::uint64_t);
-
-  [[nodiscard]] MessageBuffer buffer() { return MessageBuffer(memory_); }
-
-  MessageHeader header_;
-  alignas(MessageBuffer::header_bytes) std::array<std::byte, length> memory_{};
-};
+Announcement announcement_of(Collective collective, int source, int destination) {
+  return {source, destination, static_cast<int>(collective)};
+}
 
 void send(const BoundedWait& waits, Collective collective, int peer,
           std::span<const std::byte> bytes) {
   Transport& transport = waits.transport();
   publish_peer(transport, peer);
-  Announcement announcement(collective, transport.rank(), peer);
-  announcement.write(bytes);
+  Announcement announcement = announcement_of(collective, transport.rank(), peer);
+  announcement.write({.bytes = bytes.size(), .checksum = checksum_of(bytes)});
   waits.wait(transport.post_send(peer, MessageClass::control, announcement.message()));
   while (!bytes.empty()) {
     const std::size_t length = std::min(bytes.size(), piece_bytes_max);
@@ -100,9 +65,13 @@ void send(const BoundedWait& waits, Collective collective, int peer,
 std::vector<std::byte> receive(const BoundedWait& waits, Collective collective, int peer) {
   Transport& transport = waits.transport();
   publish_peer(transport, peer);
-  Announcement announcement(collective, peer, transport.rank());
+  Announcement announcement = announcement_of(collective, peer, transport.rank());
   waits.wait(transport.post_receive(peer, MessageClass::control, announcement.message()));
   const Announced announced = announcement.read();
+  if (announced.bytes > gathered_bytes_max) {
+    throw Error(ExitCode::transport, fmt::format("rank {} announced {} bytes, expected at most {}",
+                                                 peer, announced.bytes, gathered_bytes_max));
+  }
   std::vector<std::byte> bytes(announced.bytes);
   std::span<std::byte> rest(bytes);
   while (!rest.empty()) {

@@ -16,6 +16,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/control_message.h"
 #include "runtime/cpu_device.h"
 #include "runtime/device.h"
 #include "runtime/inproc_transport.h"
@@ -116,14 +117,15 @@ TEST(Gather, TellsTheWatchdogWhomItWaitsFor) {
   });
 }
 
-// The header of what gather() (sequence 0) or broadcast() (1) sends first; its payload would be a
-// checksum of the bytes that follow.
-void send_announcement(Transport& transport, MessageHeader header) {
-  header.destination = 1;
-  header.message_class = MessageClass::control;
-  alignas(64) std::array<std::byte, MessageBuffer::header_bytes + 8> memory{};
-  const MessageBuffer announcement(memory);
-  announcement.write_header(header);
+// What gather() (sequence 0) or broadcast() (1) sends first.
+struct Announced {
+  std::uint64_t bytes = 0;
+  std::uint64_t checksum = 0;
+};
+
+void send_announcement(Transport& transport, int sequence, std::uint64_t bytes) {
+  ControlMessage<Announced> announcement(0, 1, sequence);
+  announcement.write({.bytes = bytes});
   expect_done(transport, transport.post_send(1, MessageClass::control, announcement.message()));
 }
 
@@ -143,7 +145,7 @@ std::string refused_broadcast(const Instead& instead) {
 
 TEST(Broadcast, AlteredBytesAreFound) {
   EXPECT_THAT(refused_broadcast([](Transport& transport) {
-                send_announcement(transport, {.payload_bytes = 3, .sequence = 1});
+                send_announcement(transport, 1, 3);
                 const std::array<std::byte, 3> altered{};
                 expect_done(transport, transport.post_send(1, MessageClass::control, altered));
               }),
@@ -151,9 +153,8 @@ TEST(Broadcast, AlteredBytesAreFound) {
 }
 
 TEST(Broadcast, NoRankAllocatesWhateverAnotherSays) {
-  EXPECT_THAT(refused_broadcast([](Transport& transport) {
-                send_announcement(transport, {.payload_bytes = ~std::uint64_t{0}, .sequence = 1});
-              }),
+  EXPECT_THAT(refused_broadcast(
+                  [](Transport& transport) { send_announcement(transport, 1, ~std::uint64_t{0}); }),
               HasSubstr("rank 0 announced 18446744073709551615 bytes, expected at most"));
 }
 
@@ -164,7 +165,7 @@ TEST(Gather, MeetingABroadcastIsFound) {
       EXPECT_THROW(static_cast<void>(broadcast(waits, {})), Error);
       return;
     }
-    send_announcement(transport, {.sequence = 0});
+    send_announcement(transport, 0, 0);
   });
 }
 
