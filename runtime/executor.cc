@@ -57,6 +57,7 @@ int checked_rank(const Program& program, const Transport& transport) {
   if (program.pipeline().placement.directions() > 2) {
     throw Error(ExitCode::usage, "the runtime runs schedules of one or two directions");
   }
+  require_room(program, transport.rank());
   return transport.rank();
 }
 
@@ -66,16 +67,8 @@ template <typename Work>
 decltype(auto) heard_by_all(const Program& program, Transport& transport, const Work& work) {
   try {
     return work();
-  } catch (const std::exception&) {
-    abort_with_current_exception(transport);
-    throw;
   } catch (...) {
-    const RankStatus now = transport.status().read();
-    const std::string reason = fmt::format(
-        "rank {}, step {}: something that is no std::exception was thrown while the rank {}",
-        transport.rank(), now.step, describe(program, now, transport.rank()));
-    transport.abort(ExitCode::callback, reason);
-    throw Error(ExitCode::callback, reason);
+    throw_on_all_ranks(program, transport);
   }
 }
 
@@ -88,6 +81,7 @@ class Executor::State {
 
   const RankStep& run(std::uint64_t step);
   void reduce_replicas();
+  void await_all_ranks() const;
   void apply_gradients();
   [[nodiscard]] std::vector<float> read(std::span<const float> memory);
 
@@ -435,6 +429,11 @@ void Executor::State::reduce_replicas() {
   wait_for_device();
 }
 
+void Executor::State::await_all_ranks() const {
+  static_cast<void>(gather(waits_, {}));
+  static_cast<void>(broadcast(waits_, {}));
+}
+
 void Executor::State::apply_gradients() {
   for (const HeldStage& held : stages_) {
     publish(Activity::optimizing, held.stage);
@@ -470,6 +469,9 @@ const RankStep& Executor::run(std::uint64_t step) {
 }
 void Executor::reduce_replicas() {
   heard_by_all(state_->program(), state_->transport(), [&] { state_->reduce_replicas(); });
+}
+void Executor::await_all_ranks() {
+  heard_by_all(state_->program(), state_->transport(), [&] { state_->await_all_ranks(); });
 }
 void Executor::apply_gradients() {
   heard_by_all(state_->program(), state_->transport(), [&] { state_->apply_gradients(); });

@@ -39,7 +39,8 @@ class Executor {
  public:
   // Makes and allocates the stages of the transport's rank and all buffers, on its device.
   // `program` and `transport` must outlive the executor. Throws Error (usage) when neighbouring
-  // stages disagree about a boundary's size as far as this rank can tell.
+  // stages disagree about a boundary's size as far as this rank can tell, and when the program has
+  // more sends and receives under way at once than a transport holds (operations.h).
   Executor(const Program& program, Transport& transport, const StageFactory& make_stage,
            const ExecutorOptions& options);
   ~Executor();
@@ -55,8 +56,11 @@ class Executor {
   // when they are there.
   void reduce_replicas();
 
-  // One optimizer step on every held stage. Returns when it is done. To be called only when every
-  // rank has come here: another whose step has failed would be a step behind for good.
+  // Returns when every rank has called it: the gate before apply_gradients(). Without it a rank
+  // would go on to the next step's parameters where the step has failed on another.
+  void await_all_ranks();
+
+  // One optimizer step on every held stage. Returns when it is done.
   void apply_gradients();
 
   [[nodiscard]] std::span<const HeldStage> stages() const;

@@ -2,12 +2,16 @@
 
 #include <chrono>
 #include <exception>
+#include <string>
 #include <thread>
 
 #include <fmt/core.h>
 
 #include "costs/error.h"
+#include "runtime/status.h"
+#include "runtime/status_words.h"
 #include "runtime/transport.h"
+#include "scheduler/program.h"
 
 namespace dualpipe {
 namespace {
@@ -33,6 +37,22 @@ Failure current_failure() {
 void abort_with_current_exception(Transport& transport) {
   const Failure failure = current_failure();
   transport.abort(failure.code, failure.words);
+}
+
+void throw_on_all_ranks(const Program& program, Transport& transport) {
+  try {
+    throw;
+  } catch (const std::exception&) {
+    abort_with_current_exception(transport);
+    throw;
+  } catch (...) {
+    const RankStatus now = transport.status().read();
+    const std::string reason = fmt::format(
+        "rank {}, step {}: something that is no std::exception was thrown while the rank {}",
+        transport.rank(), now.step, describe(program, now, transport.rank()));
+    transport.abort(ExitCode::callback, reason);
+    throw Error(ExitCode::callback, reason);
+  }
 }
 
 void abort_unless_first_rank_does(Transport& transport, std::chrono::nanoseconds patience) {

@@ -8,6 +8,7 @@
 
 #include "costs/error.h"
 #include "runtime/transport.h"
+#include "scheduler/program.h"
 
 namespace dualpipe {
 
@@ -17,17 +18,21 @@ struct Failure {
   std::string words;
 };
 
-// These three require that an exception is being handled.
+// These four require that an exception is being handled.
 
 [[nodiscard]] Failure current_failure();
 
 // Ends the job with it, by Transport::abort().
 void abort_with_current_exception(Transport& transport);
 
-// The same, where most likely every rank meets the same failure, which rank 0 tells: it aborts at
-// once, any other rank only when `patience` has passed without word of the job's end, and then
-// names itself. So a failure of all is told once, and that of one alone is told at all. Throws what
-// Transport::check() throws when the job is being aborted already.
+// Ends the job with it and throws it on. What is no std::exception becomes an Error (callback) that
+// says what the rank is at by its status page: it is code of the trainer's that throws such things.
+[[noreturn]] void throw_on_all_ranks(const Program& program, Transport& transport);
+
+// As abort_with_current_exception(), where most likely every rank meets the same failure, which
+// rank 0 tells: it aborts at once, any other rank only when `patience` has passed without word of
+// the job's end, and then names itself. So a failure of all is told once, and that of one alone is
+// told at all. Throws what Transport::check() throws when the job is being aborted already.
 void abort_unless_first_rank_does(Transport& transport, std::chrono::nanoseconds patience);
 
 }  // namespace dualpipe

@@ -5,11 +5,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <ranges>
 #include <span>
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "costs/check.h"
+#include "costs/error.h"
+#include "runtime/operations.h"
 #include "scheduler/op.h"
 #include "scheduler/program.h"
 #include "scheduler/schedule.h"
@@ -184,6 +189,53 @@ class Planner {
 
 RankPlan plan_rank(const Program& program, int rank) {
   return Planner(program, rank).plan();
+}
+
+// A channel's sends come to as many as there are slots, and stay at that: the buffer that one waits
+// for is that of the last but so many.
+std::size_t under_way_max(const Program& program, int rank, int send_slots) {
+  CHECK(send_slots > 0);
+  std::vector<int> sent(program.channels().size(), 0);
+  std::size_t sends = 0;
+  std::size_t receives = 0;
+  std::size_t most = 0;
+  for (const Instruction& instruction : program.instructions(rank)) {
+    switch (instruction.kind) {
+      case Instruction::Kind::receive:
+        ++receives;
+        break;
+      case Instruction::Kind::await_received:
+        --receives;
+        break;
+      case Instruction::Kind::send:
+        sends += sent[at(program.message(instruction.index).channel)]++ < send_slots ? 1 : 0;
+        break;
+      case Instruction::Kind::run:
+      case Instruction::Kind::await_sent:
+      case Instruction::Kind::end_group:
+        break;
+    }
+    most = std::max(most, sends + receives);
+  }
+  return most;
+}
+
+void require_room(const Program& program, int rank) {
+  const auto fits = [&](int send_slots) {
+    return under_way_max(program, rank, send_slots) <= Operations::outstanding_max;
+  };
+  const int send_slots = std::max(1, program.semantics().send_slots);
+  if (fits(send_slots)) {
+    return;
+  }
+  const int enough = *std::ranges::partition_point(std::views::iota(1, send_slots), fits) - 1;
+  throw Error(
+      ExitCode::usage,
+      fmt::format("rank {} would have {} sends and receives under way at once, but a "
+                  "transport holds {}: {}",
+                  rank, under_way_max(program, rank, send_slots), Operations::outstanding_max,
+                  enough > 0 ? fmt::format("use at most {} send buffers", enough)
+                             : "post fewer receives ahead"));
 }
 
 }  // namespace dualpipe

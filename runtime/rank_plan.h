@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -49,5 +50,14 @@ struct RankPlan {
 };
 
 [[nodiscard]] RankPlan plan_rank(const Program& program, int rank);
+
+// How many sends and receives of a rank are under way at once, at the most, in the program as it
+// would be with so many send slots; with its own number (and one for none) that is what it is, or
+// in groups a little less. Requires: send_slots > 0.
+[[nodiscard]] std::size_t under_way_max(const Program& program, int rank, int send_slots);
+
+// Throws Error (usage) when that is more than a transport holds (operations.h), saying how many
+// send slots are not too many.
+void require_room(const Program& program, int rank);
 
 }  // namespace dualpipe

@@ -23,6 +23,7 @@
 #include "runtime/held_stage.h"
 #include "runtime/inproc_transport.h"
 #include "runtime/plain_run.h"
+#include "runtime/rank_plan.h"
 #include "runtime/stage.h"
 #include "runtime/step_marks.h"
 #include "runtime/transport.h"
@@ -308,6 +309,28 @@ TEST(ExecutorAlone, EndsTheJobWhenALossCannotBeTold) {
   expect_the_job_to_end(ends, "rank 1, step 0: the loss of microbatch 2 failed: not known");
 }
 
+// The first rank is the last to be done with a step.
+TEST(ExecutorAlone, NoRankAppliesAStepThatHasFailedOnAnother) {
+  const Program program = one_f_one_b();
+  std::atomic<int> optimizers{0};
+  ToyModel model = model_of(program.pipeline());
+  model.before = [&](const std::string& call) {
+    if (call == "0B3") {
+      throw std::runtime_error("out of ideas");
+    }
+    optimizers += call.starts_with("optimizer") ? 1 : 0;
+  };
+  const auto ends = on_all_ranks(2, [&](Transport& transport) {
+    Executor executor(program, transport, toy_factory(model), {});
+    executor.run(0);
+    executor.reduce_replicas();
+    executor.await_all_ranks();
+    executor.apply_gradients();
+  });
+  expect_the_job_to_end(ends, "rank 0, step 0: 0B3 failed: out of ideas");
+  EXPECT_EQ(optimizers, 0);
+}
+
 TEST(Executor, RefusesATransportOfAnotherSize) {
   const Program program =
       compile_or_throw(generate(find_family("gpipe"), {.ranks = 2, .microbatches = 2}));
@@ -319,6 +342,25 @@ TEST(Executor, RefusesATransportOfAnotherSize) {
                             .message_bytes();
                       }),
               AllOf(HasSubstr("for 2 ranks"), HasSubstr("'inproc' has 3")));
+}
+
+// A rank inside a bidirectional pipeline sends on four channels.
+TEST(Executor, RefusesMoreSendsUnderWayThanATransportHolds) {
+  const Schedule schedule = generate(find_family("dualpipe"), {.ranks = 4, .microbatches = 2080});
+  const Program program = compile_or_throw(schedule, {.send_slots = 1030});
+  const auto transports = make_inproc_transports(4);
+  const std::string words = refusal(ExitCode::usage, [&] {
+    return Executor(program, *transports[1], toy_factory(model_of(program.pipeline())), {})
+        .message_bytes();
+  });
+  EXPECT_THAT(words, AllOf(HasSubstr("rank 1 would have "), HasSubstr("a transport holds 4096: ")));
+  const std::string before = "use at most ";
+  const int enough = std::stoi(words.substr(words.find(before) + before.size()));
+  const auto under_way = [&](int send_slots) {
+    return under_way_max(compile_or_throw(schedule, {.send_slots = send_slots}), 1, send_slots);
+  };
+  EXPECT_LE(under_way(enough), 4096U);
+  EXPECT_GT(under_way(enough + 1), 4096U);
 }
 
 TEST(Executor, RefusesStagesThatDisagreeAboutTheirBoundary) {

@@ -191,6 +191,46 @@ TEST(RankPlan, FitsRandomSchedules) {
   }
 }
 
+// Counted from the instructions as they are, waits for sends included.
+std::size_t counted_under_way_max(const Program& program, int rank) {
+  std::size_t under_way = 0;
+  std::size_t most = 0;
+  for (const Instruction& instruction : program.instructions(rank)) {
+    switch (instruction.kind) {
+      case Instruction::Kind::receive:
+      case Instruction::Kind::send:
+        most = std::max(most, ++under_way);
+        break;
+      case Instruction::Kind::await_received:
+      case Instruction::Kind::await_sent:
+        --under_way;
+        break;
+      case Instruction::Kind::run:
+      case Instruction::Kind::end_group:
+        break;
+    }
+  }
+  EXPECT_EQ(under_way, 0U) << "everything is waited for in the end";
+  return most;
+}
+
+TEST(UnderWayMax, IsThatOfTheProgramCompiledForSoManySendSlots) {
+  for (unsigned seed = 0; seed < 100; ++seed) {
+    std::mt19937 random(seed);
+    const Schedule schedule = random_schedule(random, {});
+    const Program one_slot = compile_or_throw(schedule, {.receives_ahead = 30, .send_slots = 30});
+    for (const int send_slots : {1, 2, 5, 30}) {
+      const Program program = compile_or_throw(
+          schedule, {.receives_ahead = 30, .send_slots = send_slots, .buffering = 30});
+      for (int rank = 0; rank < program.pipeline().ranks(); ++rank) {
+        EXPECT_EQ(under_way_max(one_slot, rank, send_slots), counted_under_way_max(program, rank))
+            << "rank " << rank << ", " << send_slots << " send slots\n"
+            << to_text(schedule);
+      }
+    }
+  }
+}
+
 // The turn of a V stays on its rank: one buffer down, one up, no message.
 TEST(RankPlan, HandsOverLocallyAtTheTurn) {
   const Program program = compile_or_throw(written("0F0 3F0 3B0 0B0\n1F0 2F0 2B0 1B0\n"));
