@@ -8,8 +8,10 @@
 #include <csignal>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <new>
 #include <optional>
@@ -42,7 +44,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int ranks_max = 64;
-constexpr std::size_t message_classes = 4;
 constexpr std::size_t ring_bytes = std::size_t{8} << 10;
 constexpr std::size_t reason_bytes = std::size_t{16} << 10;
 constexpr int polls_yielding = 200;
@@ -75,6 +76,14 @@ class Ring {
     read_.store(begin + count, std::memory_order_release);
     return count;
   }
+  // Reads into nothing.
+  std::size_t skip(std::size_t bytes) {
+    const std::uint64_t begin = read_.load(std::memory_order_relaxed);
+    const std::uint64_t there = written_.load(std::memory_order_acquire) - begin;
+    const std::size_t count = std::min<std::size_t>(bytes, there);
+    read_.store(begin + count, std::memory_order_release);
+    return count;
+  }
 
  private:
   std::atomic<std::uint64_t> written_{0};
@@ -101,7 +110,7 @@ static_assert(std::atomic<int>::is_always_lock_free);
 constexpr std::size_t rings_offset = (sizeof(Shared) + 63) / 64 * 64;
 
 std::size_t ring_count(int ranks) {
-  return static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks) * message_classes;
+  return static_cast<std::size_t>(ranks) * static_cast<std::size_t>(ranks) * message_class_count;
 }
 
 // Unmapped when the last process that has it ends; the mapping is anonymous, so nothing is left.
@@ -152,13 +161,23 @@ struct Posted {
   std::span<const std::byte> outgoing;
   std::span<std::byte> incoming;
   std::array<std::byte, sizeof(std::uint64_t)> size{};
-  std::size_t moved = 0;  // of the size and the message behind it
+  std::size_t moved = 0;    // of the size and the message behind it
+  std::uint64_t bytes = 0;  // of the message, when the size has been moved
+  bool refused = false;     // not as long as its buffer: it has failed, and is read into nothing
 };
 
 std::string describe_end(int rank, int status) {
   return WIFSIGNALED(status)
              ? fmt::format("rank {} ended on signal {}", rank, WTERMSIG(status))
              : fmt::format("rank {} ended with exit code {}", rank, WEXITSTATUS(status));
+}
+
+[[noreturn]] void end_process(ExitCode code, const std::string& reason) {
+  std::fflush(nullptr);
+  const std::string line = reason + "\n";
+  // Nothing can be done where stderr is closed; the exit code remains.
+  static_cast<void>(::write(STDERR_FILENO, line.data(), line.size()) == 0);
+  ::_exit(static_cast<int>(code));
 }
 
 class ForkedTransport final : public Transport {
@@ -212,11 +231,13 @@ class ForkedTransport final : public Transport {
   void progress();
   void progress_queue(std::size_t ring);
   // Whether there may be more to do for the operation behind it.
-  [[nodiscard]] bool move(Ring& ring, Posted& posted);
+  [[nodiscard]] bool move(std::size_t number, Posted& posted);
+  [[nodiscard]] std::string words_of_refusal(std::size_t number, const Posted& posted) const;
   [[nodiscard]] bool move_size(Ring& ring, Posted& posted);
   // Whether the job is being aborted; then no buffer is touched any more.
   [[nodiscard]] bool hear_of_ending();
   void reap();
+  [[nodiscard]] std::string see_others_off();
 
   SharedMemory memory_;
   Place place_;
@@ -232,7 +253,7 @@ std::size_t ForkedTransport::ring_number(int source, int destination,
   CHECK(source != destination);
   const std::size_t pair = static_cast<std::size_t>(source) * static_cast<std::size_t>(ranks()) +
                            static_cast<std::size_t>(destination);
-  return pair * message_classes + static_cast<std::size_t>(message_class);
+  return pair * message_class_count + static_cast<std::size_t>(message_class);
 }
 
 Ticket ForkedTransport::post(std::size_t ring, Posted posted, std::size_t bytes) {
@@ -257,7 +278,7 @@ void ForkedTransport::progress() {
 
 void ForkedTransport::progress_queue(std::size_t ring) {
   std::deque<Posted>& queue = queues_[ring];
-  while (!queue.empty() && move(memory_.ring(ring), queue.front())) {
+  while (!queue.empty() && move(ring, queue.front())) {
     queue.pop_front();
   }
 }
@@ -268,29 +289,41 @@ bool ForkedTransport::move_size(Ring& ring, Posted& posted) {
   return posted.moved == posted.size.size();
 }
 
-bool ForkedTransport::move(Ring& ring, Posted& posted) {
+bool ForkedTransport::move(std::size_t number, Posted& posted) {
+  Ring& ring = memory_.ring(number);
   const std::size_t prefix = posted.size.size();
   if (posted.moved < prefix) {
     if (!move_size(ring, posted)) {
       return false;
     }
-    std::uint64_t size = 0;
-    std::memcpy(&size, posted.size.data(), sizeof size);
-    if (!posted.sends && size != posted.incoming.size()) {
-      operations_.fail(posted.ticket, fmt::format("rank {} got {} bytes where it expected {}",
-                                                  rank(), size, posted.incoming.size()));
-      return true;  // The channel is of no use any more.
+    std::memcpy(&posted.bytes, posted.size.data(), sizeof posted.bytes);
+    posted.refused = !posted.sends && posted.bytes != posted.incoming.size();
+    if (posted.refused) {
+      operations_.fail(posted.ticket, words_of_refusal(number, posted));
     }
   }
   const std::size_t done = posted.moved - prefix;
-  posted.moved += posted.sends ? ring.write(posted.outgoing.subspan(done))
-                               : ring.read(posted.incoming.subspan(done));
-  const std::size_t bytes = posted.sends ? posted.outgoing.size() : posted.incoming.size();
-  if (posted.moved < prefix + bytes) {
+  if (posted.refused) {
+    posted.moved += ring.skip(posted.bytes - done);
+  } else {
+    posted.moved += posted.sends ? ring.write(posted.outgoing.subspan(done))
+                                 : ring.read(posted.incoming.subspan(done));
+  }
+  if (posted.moved < prefix + posted.bytes) {
     return false;
   }
-  operations_.finish(posted.ticket);
+  if (!posted.refused) {
+    operations_.finish(posted.ticket);
+  }
   return true;
+}
+
+std::string ForkedTransport::words_of_refusal(std::size_t number, const Posted& posted) const {
+  const std::size_t source = number / message_class_count / static_cast<std::size_t>(ranks());
+  const MessageClass message_class{static_cast<std::uint8_t>(number % message_class_count)};
+  return fmt::format("{} {}->{}: rank {} sent {} bytes where rank {} expected {}",
+                     to_string(message_class), source, rank(), source, posted.bytes, rank(),
+                     posted.incoming.size());
 }
 
 bool ForkedTransport::wait(Ticket ticket, Deadline deadline) {
@@ -341,7 +374,8 @@ std::optional<std::vector<std::optional<RankStatus>>> ForkedTransport::collect_s
   }
   std::vector<std::optional<RankStatus>> statuses;
   for (int other = 0; other < ranks(); ++other) {
-    statuses.emplace_back(memory_.shared().pages[static_cast<std::size_t>(other)].read());
+    // A rank that was stopped in the middle of writing never comes to the end of it.
+    statuses.push_back(memory_.shared().pages[static_cast<std::size_t>(other)].try_patiently());
   }
   return statuses;
 }
@@ -363,18 +397,46 @@ ForkedTransport::~ForkedTransport() {
     abort(ExitCode::transport,
           fmt::format("rank {} ended with {} operations under way", rank(), outstanding));
   }
+  const bool known = operations_.is_closed();
+  const std::string bad_end = see_others_off();
+  if (rank() != 0 || known || std::uncaught_exceptions() > 0) {
+    return;
+  }
+  // Nobody is left to throw to, as for a launcher that sees a process go wrong after its work.
+  if (hear_of_ending()) {
+    end_process(memory_.shared().ending.code, memory_.shared().ending.reason.data());
+  } else if (!bad_end.empty()) {
+    end_process(ExitCode::transport, bad_end);
+  }
+}
+
+// Waits for the processes of the other ranks, and says how the first of those ended that did not
+// end well.
+std::string ForkedTransport::see_others_off() {
   const Clock::time_point limit = Clock::now() + leave_limit;
-  for (const pid_t process : place_.others) {
+  std::string bad_end;
+  for (std::size_t other = 0; other < place_.others.size(); ++other) {
+    const pid_t process = std::exchange(place_.others[other], 0);
+    if (process == 0) {
+      continue;  // It has been heard of before.
+    }
+    const int rank = static_cast<int>(other) + 1;
     int status = 0;
-    while (process != 0 && ::waitpid(process, &status, WNOHANG) == 0) {
+    std::string late;
+    while (::waitpid(process, &status, WNOHANG) == 0) {
       if (Clock::now() >= limit) {
+        late = fmt::format("rank {} did not end within {} s", rank, leave_limit.count());
         ::kill(process, SIGKILL);
         ::waitpid(process, &status, 0);
         break;
       }
       std::this_thread::sleep_for(poll_pause);
     }
+    if (bad_end.empty() && status != 0) {
+      bad_end = late.empty() ? describe_end(rank, status) : late;
+    }
   }
+  return bad_end;
 }
 
 }  // namespace

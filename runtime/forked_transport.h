@@ -16,8 +16,10 @@
 namespace dualpipe {
 
 // Returns ranks times, in as many processes, with the Transport of each. Those of other ranks than
-// 0 are to come to their own end; rank 0's destructor waits for them, and kills who takes longer
-// than seconds. Requires: this process has one thread; 0 < ranks <= 64.
+// 0 are to come to their own end, with exit code 0; rank 0's destructor waits for them, and kills
+// who takes longer than seconds. Where one ends in another way, or aborts, when rank 0 waits for
+// nothing any more, the destructor says so on stderr and ends the process with the code of that, as
+// a launcher would. Requires: this process has one thread; 0 < ranks <= 64.
 // Throws Error (transport) when the system does not give memory or processes.
 [[nodiscard]] std::unique_ptr<Transport> fork_ranks(int ranks);
 

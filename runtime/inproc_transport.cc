@@ -1,5 +1,6 @@
 #include "runtime/inproc_transport.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include "costs/check.h"
 #include "costs/error.h"
@@ -29,8 +31,6 @@
 
 namespace dualpipe {
 namespace {
-
-constexpr std::size_t message_classes = 4;
 
 // One end of a transfer that has been posted.
 struct Posted {
@@ -75,12 +75,57 @@ struct Lane {
   }
 };
 
+// All lanes between a rank and a lower one. Made when first used, and then kept: there is no room
+// for those of every two ranks where there are thousands.
+struct LanesToLower {
+  explicit LanesToLower(int lower_rank) : lower(lower_rank) {}
+
+  int lower;
+  std::array<std::array<Lane, message_class_count>, 2> lanes;  // [upwards, downwards][class]
+  LanesToLower* next = nullptr;  // of the same rank; const once others can see it
+};
+
 struct Member {
+  ~Member() {
+    for (LanesToLower* lanes = lanes_to_lower.load(); lanes != nullptr;) {
+      delete std::exchange(lanes, lanes->next);
+    }
+  }
+
+  // Any thread.
+  [[nodiscard]] LanesToLower& lanes_to(int lower);
+
+  std::atomic<LanesToLower*> lanes_to_lower{nullptr};  // a list, the newest first
   StatusPage status;
   Operations operations;
   std::vector<Posted> posted{Operations::outstanding_max};  // [Operations::place(ticket)]
   std::atomic<bool> copies{false};  // its thread may be touching the buffers of both ends
 };
+
+// Those to one rank, of the lanes before `end`; null where there are none.
+LanesToLower* find_lanes(LanesToLower* lanes, const LanesToLower* end, int lower) {
+  while (lanes != end && lanes->lower != lower) {
+    lanes = lanes->next;
+  }
+  return lanes == end ? nullptr : lanes;
+}
+
+LanesToLower& Member::lanes_to(int lower) {
+  LanesToLower* newest = lanes_to_lower.load();
+  if (LanesToLower* const found = find_lanes(newest, nullptr, lower)) {
+    return *found;
+  }
+  auto made = std::make_unique<LanesToLower>(lower);
+  made->next = newest;
+  while (!lanes_to_lower.compare_exchange_strong(newest, made.get())) {
+    // Somebody else was faster, perhaps the other end of the same lane.
+    if (LanesToLower* const found = find_lanes(newest, made->next, lower)) {
+      return *found;
+    }
+    made->next = newest;
+  }
+  return *made.release();
+}
 
 // So many threads, and a core for each: then none takes anything from another by looking for its
 // message rather than sleeping.
@@ -88,14 +133,13 @@ bool cores_for(int threads) {
   return count_cores(own_cores()) >= threads;
 }
 
+constexpr double gibibyte = 1024.0 * 1024.0 * 1024.0;
 constexpr std::chrono::microseconds patience{50};  // about what being woken takes
 
 // What the ranks share.
 class Hub {
  public:
-  explicit Hub(int ranks)
-      : members_(static_cast<std::size_t>(ranks)),
-        lanes_(members_.size() * members_.size() * message_classes) {
+  explicit Hub(int ranks) : members_(static_cast<std::size_t>(ranks)) {
     if (cores_for(ranks)) {
       for (Member& member : members_) {
         member.operations.set_patience(patience);
@@ -112,15 +156,14 @@ class Hub {
 
  private:
   [[nodiscard]] Lane& lane(int source, int destination, MessageClass message_class) {
-    const std::size_t pair =
-        static_cast<std::size_t>(source) * members_.size() + static_cast<std::size_t>(destination);
-    return lanes_[pair * message_classes + static_cast<std::size_t>(message_class)];
+    const auto [lower, higher] = std::minmax(source, destination);
+    const std::size_t downwards = source == higher ? 1 : 0;
+    return member(higher).lanes_to(lower).lanes[downwards][static_cast<std::size_t>(message_class)];
   }
   [[nodiscard]] bool move(Member& mover, const Posted& send, const Posted& receive);
   void settle(const Posted& send, const Posted& receive, MessageClass message_class);
 
   std::vector<Member> members_;
-  std::vector<Lane> lanes_;  // [source][destination][class]
   std::atomic<bool> closed_{false};
   std::atomic<int> reporter_{-1};
   std::mutex abort_mutex_;
@@ -264,10 +307,29 @@ class InprocTransport final : public Transport {
   CpuDevice device_;
 };
 
+// What a rank takes before it has sent anything.
+constexpr std::size_t bytes_of_rank =
+    sizeof(Member) + Operations::outstanding_max * (sizeof(Posted) + Operations::bytes_each());
+
+// Memory that a process has asked for is not always memory that it gets.
+void require_memory_for(int ranks) {
+  const double needed = static_cast<double>(ranks) * static_cast<double>(bytes_of_rank);
+  const double there =
+      static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
+  if (needed > there) {
+    throw Error(ExitCode::infeasible,
+                fmt::format("{} ranks on threads of one process need {:.1f} GiB to communicate, "
+                            "and this host has {:.1f} GiB: take fewer ranks, or processes on "
+                            "several hosts",
+                            ranks, needed / gibibyte, there / gibibyte));
+  }
+}
+
 }  // namespace
 
 std::vector<std::unique_ptr<Transport>> make_inproc_transports(int ranks) {
   CHECK(ranks > 0);
+  require_memory_for(ranks);
   const std::shared_ptr<Hub> hub = std::make_shared<Hub>(ranks);
   std::vector<std::unique_ptr<Transport>> transports;
   for (int rank = 0; rank < ranks; ++rank) {

@@ -13,7 +13,8 @@
 namespace dualpipe {
 
 // One connected Transport per rank, in order of rank. Requires: ranks > 0. The objects share state
-// that lives until the last of them is gone; each may be used by another thread.
+// that lives until the last of them is gone; each may be used by another thread. Throws Error
+// (infeasible) for more ranks than the host has memory for: each takes about half a MiB.
 [[nodiscard]] std::vector<std::unique_ptr<Transport>> make_inproc_transports(int ranks);
 
 }  // namespace dualpipe

@@ -34,19 +34,15 @@ namespace {
 constexpr std::chrono::minutes start_limit{5};  // for the last rank to come
 constexpr std::chrono::seconds abort_limit{1};  // for the MPI thread to end the job
 constexpr std::chrono::seconds abort_grace{2};  // for this thread to end the process instead
-constexpr int page_attempts = 20;               // to read a page that is being written, 1 ms apart
 
 // What a rank of this host was doing that does not say so itself: its process may be stopped or
 // dead, perhaps in the middle of writing its page.
 std::optional<RankStatus> page_of_silent(const HostSeat& seat) {
-  for (int attempt = 0; attempt < page_attempts; ++attempt) {
-    if (std::optional<RankStatus> status = seat.status.try_read()) {
-      status->answers = false;
-      return status;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  std::optional<RankStatus> status = seat.status.try_patiently();
+  if (status) {
+    status->answers = false;
   }
-  return std::nullopt;
+  return status;
 }
 
 class MpiTransport final : public Transport {

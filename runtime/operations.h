@@ -48,8 +48,16 @@ class Operations {
   // Any thread. From now on open() and wait() throw Error(code, reason). The first call wins.
   void close(ExitCode code, const std::string& reason);
 
+  // Any thread.
+  [[nodiscard]] bool is_closed() const { return is_closed_.load(); }
+
   // The rank's thread. Opened and not yet successfully waited for.
   [[nodiscard]] std::size_t outstanding() const { return outstanding_max - free_places_.size(); }
+
+  // Of memory, for each of outstanding_max.
+  [[nodiscard]] static constexpr std::size_t bytes_each() {
+    return sizeof(Operation) + sizeof(std::size_t);
+  }
 
   // A number below outstanding_max that no other outstanding ticket has.
   [[nodiscard]] static constexpr std::size_t place(Ticket ticket) {

@@ -12,6 +12,8 @@
 namespace dualpipe {
 namespace {
 
+constexpr int patient_attempts = 20;  // 1 ms apart
+
 std::int64_t steady_now_ns() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
              std::chrono::steady_clock::now().time_since_epoch())
@@ -63,6 +65,16 @@ std::optional<RankStatus> StatusPage::try_read() const {
   }
   status.now_ns = steady_now_ns();
   return status;
+}
+
+std::optional<RankStatus> StatusPage::try_patiently() const {
+  for (int attempt = 1; attempt < patient_attempts; ++attempt) {
+    if (std::optional<RankStatus> status = try_read()) {
+      return status;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return try_read();
 }
 
 RankStatus StatusPage::read() const {

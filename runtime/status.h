@@ -58,6 +58,8 @@ class StatusPage {
   // Any thread or process. Nothing while a write is under way, which may be for ever where the
   // writer has been stopped in the middle of it.
   [[nodiscard]] std::optional<RankStatus> try_read() const;
+  // The same, but a write under way is given some milliseconds.
+  [[nodiscard]] std::optional<RankStatus> try_patiently() const;
 
  private:
   struct Record {

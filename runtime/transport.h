@@ -34,9 +34,11 @@
 namespace dualpipe {
 
 enum class MessageClass : std::uint8_t { activation, gradient, replica, control };
+inline constexpr std::size_t message_class_count = 4;
 
 [[nodiscard]] constexpr std::string_view to_string(MessageClass message_class) {
-  constexpr std::array<std::string_view, 4> names{"activation", "gradient", "replica", "control"};
+  constexpr std::array<std::string_view, message_class_count> names{"activation", "gradient",
+                                                                    "replica", "control"};
   return names[static_cast<std::size_t>(message_class)];
 }
 

@@ -2,7 +2,11 @@
 
 #include <csignal>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,8 +25,8 @@ namespace {
 
 using testing::HasSubstr;
 
-// Runs `work` in every rank's process. Other ranks than 0 end with it, and make rank 0 fail where
-// they fail.
+// Runs `work` in every rank's process. Other ranks than 0 end with it, and make rank 0 fail, or end
+// at the latest when it leaves, where they fail.
 template <typename Work>
 void on_all_ranks(int ranks, const Work& work) {
   const std::unique_ptr<Transport> transport = fork_ranks(ranks);
@@ -98,6 +102,59 @@ TEST(ForkedTransportEnds, ARankThatIsKilledIsNamed) {
                             generous_deadline());
                       }),
               HasSubstr("rank 1 ended on signal 9"));
+}
+
+// When rank 0 waits for nothing any more, as a run whose last rank crashes while it clears up.
+[[noreturn]] void leave_while(const std::function<void(Transport&)>& rank_1_does) {
+  {
+    const std::unique_ptr<Transport> transport = fork_ranks(2);
+    if (transport->rank() == 1) {
+      rank_1_does(*transport);
+      ::_exit(0);
+    }
+  }
+  ::_exit(0);
+}
+
+TEST(ForkedTransportDeathTest, ARankThatEndsBadlyAfterItsWorkEndsTheJobWithThat) {
+  const auto exited = testing::ExitedWithCode(static_cast<int>(ExitCode::transport));
+  EXPECT_EXIT(leave_while([](Transport&) { ::_exit(3); }), exited,
+              "^rank 1 ended with exit code 3\n$");
+  EXPECT_EXIT(leave_while([](Transport&) { ::raise(SIGKILL); }), exited,
+              "^rank 1 ended on signal 9\n$");
+  EXPECT_EXIT(
+      leave_while([](Transport& transport) { transport.abort(ExitCode::callback, "too late"); }),
+      testing::ExitedWithCode(static_cast<int>(ExitCode::callback)), "^too late\n$");
+  EXPECT_EXIT(leave_while([](Transport&) {}), testing::ExitedWithCode(0), "^$");
+}
+
+TEST(ForkedTransportEnds, ARankStoppedInTheMiddleOfItsPageDoesNotHoldUpTheReport) {
+  const std::unique_ptr<Transport> transport = fork_ranks(2);
+  pid_t process = ::getpid();
+  if (transport->rank() == 1) {
+    expect_done(*transport, transport->post_send(0, MessageClass::control,
+                                                 std::as_bytes(std::span(&process, 1))));
+    for (std::int32_t step = 0;; ++step) {
+      transport->status().publish(step, Activity::running, 0);
+    }
+  }
+  expect_done(*transport, transport->post_receive(1, MessageClass::control,
+                                                  std::as_writable_bytes(std::span(&process, 1))));
+  const auto step_of_rank_1 = [&]() -> std::optional<std::int64_t> {
+    const auto statuses = transport->collect_status(generous_deadline());
+    return statuses && (*statuses)[1] ? std::optional((*statuses)[1]->step) : std::nullopt;
+  };
+  std::optional<std::int64_t> step;
+  do {  // until it is caught in the middle
+    ::kill(process, SIGCONT);
+    for (const auto before = step; step && step == before;) {
+      step = step_of_rank_1();
+    }
+    ::kill(process, SIGSTOP);
+    step = step_of_rank_1();
+  } while (step);
+  transport->abort(ExitCode::transport, "enough is known");
+  ::kill(process, SIGKILL);
 }
 
 TEST(ForkedTransportEnds, EveryRanksStatusIsSeen) {

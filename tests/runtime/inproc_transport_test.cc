@@ -1,9 +1,12 @@
 #include "runtime/inproc_transport.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
+#include <list>
 #include <memory>
 #include <string>
 #include <thread>
@@ -16,6 +19,7 @@
 
 #include "costs/error.h"
 #include "runtime/transport.h"
+#include "tests/support/refusal.h"
 #include "tests/support/transport_checks.h"
 
 namespace dualpipe {
@@ -198,6 +202,49 @@ TEST(InprocTransportEnd, ARankThatLeavesInTheMiddleEndsTheJob) {
   pair.transports.pop_back();
   expect_ended(ExitCode::transport, "rank 1 ended with 1 operations under way", [&] {
     static_cast<void>(pair.sender.post_send(1, MessageClass::activation, {&token, 1}));
+  });
+}
+
+TEST(InprocTransports, AreRefusedWhereTheHostHasNoMemoryForThem) {
+  EXPECT_THAT(
+      refusal(ExitCode::infeasible,
+              [] { return make_inproc_transports(std::numeric_limits<int>::max()).size(); }),
+      AllOf(HasSubstr("2147483647 ranks on threads of one process need "),
+            HasSubstr(" GiB: take fewer ranks")));
+}
+
+// Every two ranks, both ways, in every class: whoever comes first, and were it both at once, there
+// is one lane.
+TEST(InprocTransports, EveryTwoRanksHaveALaneOfTheirOwnEachWayInEveryClass) {
+  constexpr int ranks = 6;
+  on_all_ranks(ranks, [](Transport& transport) {
+    std::vector<Ticket> tickets;
+    std::list<std::vector<std::byte>> sent;
+    std::list<std::vector<std::byte>> received;
+    std::vector<std::vector<std::byte>> expected;
+    const auto number = [](int source, int destination, std::size_t message_class) {
+      return (static_cast<std::uint64_t>(source) * ranks +
+              static_cast<std::uint64_t>(destination)) *
+                 message_class_count +
+             message_class;
+    };
+    for (std::size_t k = 0; k < message_class_count; ++k) {
+      const MessageClass message_class{static_cast<std::uint8_t>(k)};
+      for (int peer = 0; peer < ranks; ++peer) {
+        if (peer == transport.rank()) {
+          continue;
+        }
+        sent.push_back(message_of(number(transport.rank(), peer, k), 16));
+        expected.push_back(message_of(number(peer, transport.rank(), k), 16));
+        received.emplace_back(16);
+        tickets.push_back(transport.post_send(peer, message_class, sent.back()));
+        tickets.push_back(transport.post_receive(peer, message_class, received.back()));
+      }
+    }
+    for (const Ticket ticket : tickets) {
+      expect_done(transport, ticket);
+    }
+    EXPECT_TRUE(std::ranges::equal(received, expected));
   });
 }
 

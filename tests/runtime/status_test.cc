@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -81,6 +82,15 @@ TEST(StatusPage, IsReadWholeWhileItIsWritten) {
     ASSERT_GE(status.step, last);
     last = status.step;
   }
+}
+
+TEST(StatusPage, IsReadPatientlyAsSoonAsItCanBe) {
+  StatusPage page;
+  page.publish(7, Activity::optimizing, 3);
+  const std::optional<RankStatus> status = page.try_patiently();
+  ASSERT_TRUE(status.has_value());
+  EXPECT_EQ(status->step, 7);
+  EXPECT_EQ(status->index, 3);
 }
 
 }  // namespace
