@@ -33,6 +33,7 @@
 #include "scheduler/generate.h"
 #include "scheduler/program.h"
 #include "tests/support/toy_stage.h"
+#include "tests/support/wrapped_toy.h"
 
 namespace dualpipe {
 namespace {
@@ -46,39 +47,19 @@ struct Remains {
 };
 
 // A toy stage that leaves its parameters behind.
-class Mortal final : public Stage {
+class Mortal final : public WrappedToy {
  public:
   Mortal(const ToyModel& model, int stage, Remains& remains)
-      : toy_(model, stage), stage_(stage), remains_(remains) {}
+      : WrappedToy(model, stage), stage_(stage), remains_(remains) {}
   ~Mortal() override {
     const std::scoped_lock lock(remains_.mutex);
-    const std::span<const float> last = toy_.parameters();
+    const std::span<const float> last = toy().parameters();
     remains_.parameters.emplace(stage_, std::vector<float>(last.begin(), last.end()));
   }
   Mortal(const Mortal&) = delete;
   Mortal& operator=(const Mortal&) = delete;
 
-  [[nodiscard]] std::size_t input_bytes() const override { return toy_.input_bytes(); }
-  [[nodiscard]] std::size_t output_bytes() const override { return toy_.output_bytes(); }
-  [[nodiscard]] std::size_t parameter_count() const override { return toy_.parameter_count(); }
-  [[nodiscard]] std::int64_t activation_bytes() const override { return 0; }
-  void allocate(int slots) override { toy_.allocate(slots); }
-  void forward(const StageOp& op, std::span<const std::byte> input,
-               std::span<std::byte> output) override {
-    toy_.forward(op, input, output);
-  }
-  [[nodiscard]] double loss(int microbatch) const override { return toy_.loss(microbatch); }
-  void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
-                      std::span<std::byte> input_gradient) override {
-    toy_.backward_input(op, output_gradient, input_gradient);
-  }
-  void backward_weight(const StageOp& op, std::span<float> gradient) override {
-    toy_.backward_weight(op, gradient);
-  }
-  void apply_gradient(std::span<const float> gradient) override { toy_.apply_gradient(gradient); }
-
  private:
-  ToyStage toy_;
   int stage_;
   Remains& remains_;
 };

@@ -33,6 +33,7 @@
 #include "tests/support/all_ranks.h"
 #include "tests/support/schedules.h"
 #include "tests/support/toy_stage.h"
+#include "tests/support/wrapped_toy.h"
 #include "trace/timeline.h"
 
 namespace dualpipe {
@@ -143,33 +144,15 @@ TEST(Train, VerifiesThatGradientsAreThePlainRuns) {
 double difference_with_a_first_stage_off_by(float error) {
   const Program program = program_of("1f1b", 2, 2);
   std::atomic<int> first_stages = 0;
-  class Lying final : public Stage {
+  class Lying final : public WrappedToy {
    public:
-    Lying(const ToyModel& model, float error) : honest_(model, 0), error_(error) {}
-    [[nodiscard]] std::size_t input_bytes() const override { return honest_.input_bytes(); }
-    [[nodiscard]] std::size_t output_bytes() const override { return honest_.output_bytes(); }
-    [[nodiscard]] std::size_t parameter_count() const override { return ToyStage::width; }
-    [[nodiscard]] std::int64_t activation_bytes() const override { return 0; }
-    void allocate(int slots) override { honest_.allocate(slots); }
-    void forward(const StageOp& op, std::span<const std::byte> input,
-                 std::span<std::byte> output) override {
-      honest_.forward(op, input, output);
-    }
-    [[nodiscard]] double loss(int microbatch) const override { return honest_.loss(microbatch); }
-    void backward_input(const StageOp& op, std::span<const std::byte> output_gradient,
-                        std::span<std::byte> input_gradient) override {
-      honest_.backward_input(op, output_gradient, input_gradient);
-    }
+    Lying(const ToyModel& model, float error) : WrappedToy(model, 0), error_(error) {}
     void backward_weight(const StageOp& op, std::span<float> gradient) override {
-      honest_.backward_weight(op, gradient);
+      WrappedToy::backward_weight(op, gradient);
       gradient[3] = op.microbatch == 1 ? gradient[3] + error_ : gradient[3];
-    }
-    void apply_gradient(std::span<const float> gradient) override {
-      honest_.apply_gradient(gradient);
     }
 
    private:
-    ToyStage honest_;
     float error_;
   };
   const ToyModel model = model_of(program);
@@ -320,28 +303,19 @@ TEST(Train, BuffersOutliveTheAbort) {
     Gate leaving;
     Gate sent;
   } gates;
-  class Slow final : public Stage {
+  class Slow final : public WrappedToy {
    public:
-    Slow(Gate& leaving, Gate& sent) : leaving_(leaving), sent_(sent) {}
+    Slow(const ToyModel& toy, Gate& leaving, Gate& sent)
+        : WrappedToy(toy, 1), leaving_(leaving), sent_(sent) {}
     Slow(const Slow&) = delete;
     Slow& operator=(const Slow&) = delete;
     ~Slow() override {
       leaving_.open();
       sent_.pass();
     }
-    [[nodiscard]] std::size_t input_bytes() const override { return 20; }
-    [[nodiscard]] std::size_t output_bytes() const override { return 0; }
-    [[nodiscard]] std::size_t parameter_count() const override { return 0; }
-    [[nodiscard]] std::int64_t activation_bytes() const override { return 0; }
-    void allocate(int) override {}
     void forward(const StageOp&, std::span<const std::byte>, std::span<std::byte>) override {
       throw std::runtime_error("out of ideas");
     }
-    [[nodiscard]] double loss(int) const override { return 0.0; }
-    void backward_input(const StageOp&, std::span<const std::byte>, std::span<std::byte>) override {
-    }
-    void backward_weight(const StageOp&, std::span<float>) override {}
-    void apply_gradient(std::span<const float>) override {}
 
    private:
     Gate& leaving_;
@@ -351,7 +325,7 @@ TEST(Train, BuffersOutliveTheAbort) {
     if (transport.rank() == 1) {
       static_cast<void>(train(
           program, transport,
-          [&](int) { return std::make_unique<Slow>(gates.leaving, gates.sent); }, steps(1)));
+          [&](int) { return std::make_unique<Slow>(model, gates.leaving, gates.sent); }, steps(1)));
       return;
     }
     try {
