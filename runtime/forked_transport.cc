@@ -5,7 +5,6 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -13,7 +12,6 @@
 #include <deque>
 #include <exception>
 #include <memory>
-#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -24,9 +22,10 @@
 
 #include <fmt/core.h>
 #include <linux/prctl.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/types.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -124,10 +123,10 @@ class SharedMemory {
                   fmt::format("no shared memory of {} bytes: {}", bytes_, std::strerror(errno)));
     }
     memory_ = static_cast<std::byte*>(memory);
-    shared_ = new (memory_) Shared;
+    shared_ = std::construct_at(reinterpret_cast<Shared*>(memory_));
     rings_ = reinterpret_cast<Ring*>(memory_ + rings_offset);
     for (std::size_t ring = 0; ring < ring_count(ranks); ++ring) {
-      new (rings_ + ring) Ring;
+      std::construct_at(rings_ + ring);
     }
   }
   ~SharedMemory() {
@@ -185,7 +184,8 @@ class ForkedTransport final : public Transport {
   struct Place {
     int rank = 0;
     int ranks = 1;
-    std::vector<pid_t> others;  // rank 0 alone: the processes of ranks 1, 2, ...
+    // Rank 0 alone: the processes of ranks 1, 2, ...
+    std::vector<pid_t> others;  // NOLINT(misc-include-cleaner): <unistd.h> has pid_t too
   };
 
   ForkedTransport(SharedMemory memory, Place place)

@@ -149,7 +149,8 @@ std::string who_waits_for_whom(const Program& program, Statuses statuses, int re
 }
 
 std::chrono::nanoseconds op_timeout_of(double seconds, std::string_view option) {
-  if (!(op_timeout_seconds_min <= seconds && seconds <= op_timeout_seconds_max)) {
+  const bool fits = op_timeout_seconds_min <= seconds && seconds <= op_timeout_seconds_max;
+  if (!fits) {  // a number that is none does not, either
     throw Error(ExitCode::usage,
                 fmt::format("{}: expected {:g} to {:g} seconds, found {:g}", option,
                             op_timeout_seconds_min, op_timeout_seconds_max, seconds));

@@ -1,6 +1,5 @@
 #include "runtime/forked_transport.h"
 
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -12,6 +11,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "costs/error.h"
@@ -130,7 +130,7 @@ TEST(ForkedTransportDeathTest, ARankThatEndsBadlyAfterItsWorkEndsTheJobWithThat)
 
 TEST(ForkedTransportEnds, ARankStoppedInTheMiddleOfItsPageDoesNotHoldUpTheReport) {
   const std::unique_ptr<Transport> transport = fork_ranks(2);
-  pid_t process = ::getpid();
+  int process = ::getpid();
   if (transport->rank() == 1) {
     expect_done(*transport, transport->post_send(0, MessageClass::control,
                                                  std::as_bytes(std::span(&process, 1))));

@@ -18,6 +18,7 @@
 #include "scheduler/generate.h"
 #include "scheduler/op.h"
 #include "scheduler/program.h"
+#include "scheduler/schedule.h"
 #include "scheduler/text.h"
 #include "tests/support/random_schedule.h"
 #include "tests/support/schedules.h"
