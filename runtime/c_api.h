@@ -188,7 +188,7 @@ typedef struct dualpipe_train_result {
  * with NULL all ranks are threads of this process. `result`, which may be NULL, is filled on rank 0
  * and with threads. With threads a failure is returned; with a transport over MPI it ends all
  * processes of the job, and so this one, with its status as exit code and its words on stderr. Only
- * what is wrong with the arguments themselves is returned in either case. */
+ * structs and options that cannot be used are returned in either case. */
 dualpipe_status dualpipe_train(const dualpipe_plan* plan, dualpipe_transport* transport,
                                const dualpipe_train_options* options,
                                dualpipe_train_result* result);
