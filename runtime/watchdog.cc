@@ -30,10 +30,7 @@ using Clock = std::chrono::steady_clock;
 using Statuses = std::span<const std::optional<RankStatus>>;
 
 constexpr std::size_t ranks_listed_max = 16;
-constexpr std::chrono::seconds answer_limit{2};   // for a rank to say what it is doing
-constexpr std::chrono::seconds report_limit{10};  // for the reporting rank to end the job
-constexpr std::chrono::seconds grace{3};          // for all else that reporting takes
-constexpr std::chrono::milliseconds slice{20};    // between two looks at whether the job goes on
+constexpr std::chrono::milliseconds slice{20};  // between two looks at whether the job goes on
 
 // The rank that `rank` waits for, or -1.
 int awaited_rank(const Program& program, Statuses statuses, int rank) {
@@ -160,8 +157,8 @@ std::chrono::nanoseconds op_timeout_of(double seconds, std::string_view option) 
 }
 
 BoundedWait::BoundedWait(const Program& program, Transport& transport,
-                         std::chrono::nanoseconds op_timeout)
-    : program_(program), transport_(transport), op_timeout_(op_timeout) {
+                         std::chrono::nanoseconds op_timeout, const ReportLimits& limits)
+    : program_(program), transport_(transport), op_timeout_(op_timeout), limits_(limits) {
   CHECK(op_timeout > std::chrono::nanoseconds(0));
 }
 
@@ -201,22 +198,22 @@ void BoundedWait::wait_for_mark(std::size_t mark) const {
 }
 
 void BoundedWait::report_late(const std::function<bool(Deadline)>& wait_until) const {
-  const LastResort timer(answer_limit + report_limit + grace, ExitCode::timeout,
+  const LastResort timer(limits_.answer + limits_.report + limits_.grace, ExitCode::timeout,
                          fmt::format("rank {} has waited too long and got stuck while it reported "
                                      "that",
                                      transport_.rank()));
   const std::string late = fmt::format("rank {} has waited longer than {:g} s", transport_.rank(),
                                        std::chrono::duration<double>(op_timeout_).count());
   const std::optional<std::vector<std::optional<RankStatus>>> statuses =
-      transport_.collect_status(Clock::now() + answer_limit);
+      transport_.collect_status(Clock::now() + limits_.answer);
   std::string report;
   if (statuses) {
     report = late + "\n" + who_waits_for_whom(program_, *statuses, transport_.rank());
-  } else if (wait_until(Clock::now() + report_limit)) {
+  } else if (wait_until(Clock::now() + limits_.report)) {
     return;  // it came after all; the abort that is on its way meets the next wait
   } else {
-    report = fmt::format("{}; the rank that reports on it did not end the job within {} s", late,
-                         report_limit.count());
+    report = fmt::format("{}; the rank that reports on it did not end the job within {:g} s", late,
+                         std::chrono::duration<double>(limits_.report).count());
   }
   transport_.abort(ExitCode::timeout, report);
   throw Error(ExitCode::timeout, report);

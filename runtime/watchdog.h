@@ -36,11 +36,19 @@ inline constexpr double op_timeout_seconds_max = 1e6;
 // Throws Error (usage) naming `option` beyond these bounds.
 [[nodiscard]] std::chrono::nanoseconds op_timeout_of(double seconds, std::string_view option);
 
+// How long the parts of reporting may take, once a wait has passed its deadline.
+struct ReportLimits {
+  std::chrono::milliseconds answer{2000};   // for a rank to say what it is doing
+  std::chrono::milliseconds report{10000};  // for the reporting rank to end the job
+  std::chrono::milliseconds grace{3000};    // for all else that reporting takes
+};
+
 // Waits with a deadline. One per rank, used for every wait of a run.
 class BoundedWait {
  public:
   // Requires: op_timeout > 0. Both references must outlive this object.
-  BoundedWait(const Program& program, Transport& transport, std::chrono::nanoseconds op_timeout);
+  BoundedWait(const Program& program, Transport& transport, std::chrono::nanoseconds op_timeout,
+              const ReportLimits& limits = {});
 
   [[nodiscard]] Transport& transport() const { return transport_; }
 
@@ -48,7 +56,7 @@ class BoundedWait {
   // the job with the report of who waits for whom, and throws Error (timeout) with it; when another
   // rank is reporting already, waits for its abort and throws what that says. The report is as good
   // as the status pages: publish what is waited for before waiting. Should reporting itself get
-  // stuck, the process ends with the code of a timeout 15 s after the deadline. Throws Error
+  // stuck, the process ends with the code of a timeout when its limits are over. Throws Error
   // (transport) when the operation has failed, saying which it was.
   void wait(Ticket ticket) const;
   // The same for a mark in the queue of the transport's device.
@@ -62,6 +70,7 @@ class BoundedWait {
   const Program& program_;
   Transport& transport_;
   std::chrono::nanoseconds op_timeout_;
+  ReportLimits limits_;
 };
 
 }  // namespace dualpipe

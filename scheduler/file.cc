@@ -13,8 +13,9 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <stdio.h>  // fileno
+#include <stdio.h>  // fdopen
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include "costs/error.h"
@@ -61,13 +62,18 @@ void write_all(std::FILE* file, const std::string& path, std::string_view conten
 // Opens `place`; messages speak of `path`, which is what the user asked for.
 void write_in(const std::string& place, const std::string& path, std::string_view content,
               FileCare care) {
-  const File file(std::fopen(place.c_str(), "wb"));
-  if (!file) {
+  constexpr mode_t owners = S_IRUSR | S_IWUSR;
+  constexpr mode_t everybodys = owners | S_IRGRP | S_IWGRP | S_IROTH | S_IWOTH;
+  const int descriptor = ::open(place.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC,
+                                care == FileCare::ordinary ? everybodys : owners);
+  if (descriptor < 0) {
     fail("write", path, errno);
   }
-  const int descriptor = ::fileno(file.get());
-  if (care == FileCare::durable && ::fchmod(descriptor, S_IRUSR | S_IWUSR) != 0) {
-    fail("write", path, errno);
+  const File file(::fdopen(descriptor, "wb"));
+  if (!file) {
+    const int error = errno;
+    ::close(descriptor);
+    fail("write", path, error);
   }
   write_all(file.get(), path, content);
   if (care == FileCare::durable && ::fsync(descriptor) != 0) {
@@ -76,7 +82,7 @@ void write_in(const std::string& place, const std::string& path, std::string_vie
 }
 
 // Until then a new name in a directory may be lost with the power.
-void keep_directory(const std::string& path) {
+void keep_name(const std::string& path) {
   const std::string parent = std::filesystem::path(path).parent_path().string();
   const int directory = ::open(parent.empty() ? "." : parent.c_str(), O_RDONLY | O_DIRECTORY);
   const bool kept = directory >= 0 && ::fsync(directory) == 0;
@@ -99,7 +105,8 @@ std::string read_file(const std::string& path, const HeadCheck& check_head) {
   if (path == "-") {
     return read_all(stdin, "stdin", check_head);
   }
-  if (std::filesystem::is_directory(path)) {
+  std::error_code ignored;  // What cannot be looked at is left to fopen to complain about.
+  if (std::filesystem::is_directory(path, ignored)) {
     fail("read", path, EISDIR);
   }
   const File file(std::fopen(path.c_str(), "rb"));
@@ -142,7 +149,7 @@ void write_file(const std::string& path, std::string_view content, FileCare care
     write_in(beside, path, content, care);
     std::filesystem::rename(beside, place);
     if (care == FileCare::durable) {
-      keep_directory(place);
+      keep_name(place);
     }
   } catch (const std::filesystem::filesystem_error& error) {
     std::filesystem::remove(beside, ignored);
@@ -151,6 +158,18 @@ void write_file(const std::string& path, std::string_view content, FileCare care
     std::filesystem::remove(beside, ignored);
     throw;
   }
+}
+
+void make_personal_directory(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  std::error_code ignored;  // What cannot be looked at is left to mkdir to complain about.
+  if (!parent.empty() && !std::filesystem::is_directory(parent, ignored)) {
+    make_personal_directory(parent);
+  }
+  if (::mkdir(path.c_str(), S_IRWXU) != 0 && errno != EEXIST) {
+    fail("make", path, errno);
+  }
+  keep_name(path);
 }
 
 }  // namespace dualpipe

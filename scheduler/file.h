@@ -25,9 +25,15 @@ inline constexpr std::size_t head_bytes = 1 << 16;
 
 // "-" is stdout. A regular file is written beside its place and then moved there, so that nobody
 // ever sees half of it and a failure leaves the old one. Throws Error (input_output).
-// durable: it is on the disk when this returns, and readable by its owner alone.
-enum class FileCare { ordinary, durable };
+// ordinary: readable by whom the umask lets. personal: by its owner alone, where it is a regular
+// file. durable: as personal, and on the disk when this returns.
+enum class FileCare { ordinary, personal, durable };
 void write_file(const std::string& path, std::string_view content,
                 FileCare care = FileCare::ordinary);
+
+// Makes the directory, and those above it that are missing, for their owner alone. Those that were
+// missing, and this one even where it is there already, cannot be lost with the power any more.
+// Throws Error (input_output).
+void make_personal_directory(const std::string& path);
 
 }  // namespace dualpipe

@@ -6,6 +6,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -16,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "costs/error.h"
+#include "runtime/device.h"
 #include "runtime/inproc_transport.h"
 #include "runtime/status.h"
 #include "runtime/transport.h"
@@ -293,6 +295,60 @@ TEST(OpTimeout, IsOfMillisecondsToElevenDays) {
                 HasSubstr("--op-timeout: expected 0.001 to 1e+06 seconds, found "))
         << seconds;
   }
+}
+
+// Gets stuck where the others' status is asked for, as in MPI: the deadline says nothing to it.
+class StuckReporting final : public Transport {
+ public:
+  explicit StuckReporting(Transport& inner) : inner_(inner) {}
+
+  [[nodiscard]] int rank() const override { return inner_.rank(); }
+  [[nodiscard]] int ranks() const override { return inner_.ranks(); }
+  [[nodiscard]] std::string_view name() const override { return "stuck"; }
+  [[nodiscard]] Device& device() override { return inner_.device(); }
+  [[nodiscard]] Ticket post_send(int destination, MessageClass message_class,
+                                 std::span<const std::byte> message) override {
+    return inner_.post_send(destination, message_class, message);
+  }
+  [[nodiscard]] Ticket post_receive(int source, MessageClass message_class,
+                                    std::span<std::byte> message) override {
+    return inner_.post_receive(source, message_class, message);
+  }
+  void end_group() override { inner_.end_group(); }
+  [[nodiscard]] bool wait(Ticket ticket, Deadline deadline) override {
+    return inner_.wait(ticket, deadline);
+  }
+  void check() override { inner_.check(); }
+  [[nodiscard]] StatusPage& status() override { return inner_.status(); }
+  [[nodiscard]] std::optional<std::vector<std::optional<RankStatus>>> collect_status(
+      Deadline /*deadline*/) override {
+    std::this_thread::sleep_for(std::chrono::seconds(10));
+    return std::nullopt;
+  }
+  void abort(ExitCode code, const std::string& reason) noexcept override {
+    inner_.abort(code, reason);
+  }
+
+ private:
+  Transport& inner_;
+};
+
+using BoundedWaitDeathTest = BoundedWaitTest;
+
+TEST_F(BoundedWaitDeathTest, ASecondTimerEndsARankThatGetsStuckWhileItReports) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(
+      {
+        StuckReporting transport(at(1));
+        const Ticket ticket =
+            transport.post_receive(0, MessageClass::activation, std::span(&back_, 1));
+        using std::chrono::milliseconds;
+        BoundedWait(program_, transport, milliseconds(1),
+                    ReportLimits{milliseconds(10), milliseconds(10), milliseconds(10)})
+            .wait(ticket);
+      },
+      testing::ExitedWithCode(86),
+      "rank 1 has waited too long and got stuck while it reported that");
 }
 
 // The deadline is for one wait, not for all of them.

@@ -77,6 +77,15 @@ TEST_F(File, SaysWhichFileCannotBeReadAndWhy) {
   EXPECT_THAT(refusal_of_reading(folder_), HasSubstr("Is a directory"));
 }
 
+// Names that the system itself refuses to look at.
+TEST_F(File, ThatCannotEvenBeLookedAtIsRefusedLikeAnyOther) {
+  const std::string long_name(300, 'x');
+  EXPECT_THAT(refusal_of_reading(long_name), HasSubstr("File name too long"));
+  fs::create_symlink(path("round"), path("and"));
+  fs::create_symlink(path("and"), path("round"));
+  EXPECT_THAT(refusal_of_reading(path("round")), HasSubstr("Too many levels of symbolic links"));
+}
+
 TEST_F(File, SaysWhichFileCannotBeWrittenAndWhy) {
   const std::string nowhere = path("no/such/folder.svg");
   EXPECT_THAT(refusal_of_writing(nowhere), AllOf(HasSubstr("cannot write '" + nowhere + "'"),
@@ -101,6 +110,45 @@ TEST_F(File, WritesIntoAPipeInsteadOfReplacingIt) {
   std::getline(both_ends, line);
   EXPECT_EQ(line, "through");
   EXPECT_TRUE(fs::is_fifo(pipe));
+}
+
+unsigned mode_of(const std::string& path) {
+  struct stat status{};
+  EXPECT_EQ(::stat(path.c_str(), &status), 0) << path;
+  return status.st_mode & 0777U;
+}
+
+TEST_F(File, IsForWhomItsCareSays) {
+  const mode_t usual = ::umask(022);
+  write_file(path("ordinary"), "x");
+  write_file(path("personal"), "x", FileCare::personal);
+  write_file(path("durable"), "x", FileCare::durable);
+  write_file(path("was ordinary"), "x");
+  write_file(path("was ordinary"), "x", FileCare::personal);
+  ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0644), 0);
+  std::fstream both_ends(path("pipe"), std::ios::in | std::ios::out);
+  write_file(path("pipe"), "x", FileCare::personal);
+  ::umask(usual);
+  EXPECT_EQ(mode_of(path("ordinary")), 0644U);
+  EXPECT_EQ(mode_of(path("personal")), 0600U);
+  EXPECT_EQ(mode_of(path("durable")), 0600U);
+  EXPECT_EQ(mode_of(path("was ordinary")), 0600U);
+  EXPECT_EQ(mode_of(path("pipe")), 0644U) << "what is no regular file stays as it is";
+}
+
+TEST_F(File, DirectoriesAreMadeWithThoseAboveThemForTheirOwnerAlone) {
+  make_personal_directory(path("a/b/c"));
+  make_personal_directory(path("a/b/c"));
+  for (const char* made : {"a", "a/b", "a/b/c"}) {
+    EXPECT_EQ(mode_of(path(made)), 0700U) << made;
+  }
+  write_file(path("file"), "x");
+  EXPECT_THAT(refusal(ExitCode::input_output,
+                      [&] {
+                        make_personal_directory(path("file/below"));
+                        return 0;
+                      }),
+              AllOf(HasSubstr("cannot make '" + path("file/below")), HasSubstr("Not a directory")));
 }
 
 // What a link points to is what is meant.
