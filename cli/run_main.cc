@@ -25,6 +25,7 @@
 #include "cli/version.h"
 #include "costs/cost_model.h"
 #include "costs/error.h"
+#include "runtime/checkpoint.h"
 #include "runtime/fault.h"
 #include "runtime/fault_transport.h"
 #include "runtime/forked_transport.h"
@@ -32,6 +33,7 @@
 #include "runtime/job_end.h"
 #include "runtime/models/math.h"
 #include "runtime/models/model.h"
+#include "runtime/run_identity.h"
 #include "runtime/train.h"
 #include "runtime/train_on_threads.h"
 #include "runtime/transport.h"
@@ -70,11 +72,38 @@ ModelOptions model_options(const RunOptions& options, const Config& config,
   return sizes;
 }
 
+const std::map<std::string, ProductPrecision>& precisions() {
+  static const std::map<std::string, ProductPrecision> named{
+      {"float32", ProductPrecision::float32}, {"bfloat16", ProductPrecision::bfloat16}};
+  return named;
+}
+
+std::string name_of(ProductPrecision precision) {
+  return std::ranges::find(precisions(), precision,
+                           &std::pair<const std::string, ProductPrecision>::second)
+      ->first;
+}
+
 // What the losses depend on, beside the schedule.
-std::string description(const RunOptions& options, const ModelOptions& sizes) {
-  return fmt::format("{} {} {} {} {} {} {}\n{}", options.model, sizes.seed, sizes.layers,
-                     sizes.width, sizes.sequence_length, sizes.microbatch_size, sizes.learning_rate,
-                     sizes.text);
+RunIdentity identity_of(const RunOptions& options, const ModelOptions& sizes) {
+  RunIdentity identity;
+  identity.add("model",
+               fmt::format("{} {} {} {} {} {}", options.model, sizes.layers, sizes.width,
+                           sizes.sequence_length, sizes.microbatch_size, sizes.learning_rate));
+  identity.add("seed", std::to_string(sizes.seed));
+  identity.add("precision", name_of(sizes.precision));
+  identity.add("training text", sizes.text);
+  return identity;
+}
+
+// What else the ranks of one run have in common.
+RunIdentity build_of(const RunOptions& options, const Config& config) {
+  RunIdentity identity;
+  identity.add("config", dump_config(config));
+  identity.add("transport", fmt::format("{} {} {} {}", options.transport, options.gpu.reserved_sms,
+                                        options.gpu.share_gpus, fmt::join(options.faults, " ")));
+  identity.add("program file", read_file("/proc/self/exe"));
+  return identity;
 }
 
 std::optional<CheckpointOptions> checkpoint_options(const RunOptions& options) {
@@ -114,11 +143,8 @@ Job make_job(const RunOptions& options, const Config& config) {
                      .op_timeout = op_timeout_of(options.op_timeout_seconds, "--op-timeout"),
                      .progress = {},
                      .checkpoints = checkpoint_options(options),
-                     .identity = {},
-                     .build = {}};
-  train.identity.add("model", description(options, sizes));
-  train.build.add("config", dump_config(config));
-  train.build.add("program file", read_file("/proc/self/exe"));
+                     .identity = identity_of(options, sizes),
+                     .build = build_of(options, config)};
   auto last = std::chrono::steady_clock::time_point{};
   train.progress = [steps = options.steps, last](int step, double loss) mutable {
     const auto now = std::chrono::steady_clock::now();
@@ -189,8 +215,7 @@ ExitCode run_on_threads(const RunOptions& options) {
   }
   const TrainReport report = train_on_threads(
       transports, [&](Transport& transport) { return train_rank(job, transport); });
-  write_report(report, options, job.program);
-  return ExitCode::ok;
+  return write_report(report, options, job.program);
 }
 
 // --- processes ---
@@ -207,13 +232,13 @@ std::unique_ptr<Transport> connect(const Job& job, const RunOptions& options,
 // before training; rank 0 says them.
 ExitCode run_rank(const Job& job, const RunOptions& options,
                   std::unique_ptr<Transport> unconnected) {
+  // First of all: ranks of different programs would open communicators that do not meet, and one
+  // of another model might find nothing wrong with what the others must refuse.
+  require_same_run(job.program, *unconnected, job.train);
   const std::unique_ptr<Transport> transport = connect(job, options, std::move(unconnected));
   const TrainReport report =
       heard_by_all(options, *transport, [&] { return train_rank(job, *transport); });
-  if (transport->rank() == 0) {
-    write_report(report, options, job.program);
-  }
-  return ExitCode::ok;
+  return transport->rank() == 0 ? write_report(report, options, job.program) : ExitCode::ok;
 }
 
 void be_quiet_unless_first(const Transport& transport) {
@@ -252,12 +277,12 @@ Job make_job_of_processes(RunOptions options, int processes) {
 }
 
 ExitCode run_on_processes(const RunOptions& options) {
-  const FaultPlan plan = fault_plan(options);
   std::unique_ptr<Transport> transport = make_mpi_transport();
+  be_quiet_unless_first(*transport);
+  const FaultPlan plan = heard_by_all(options, *transport, [&] { return fault_plan(options); });
   if (is_faulty(options)) {
     transport = make_fault_transport(std::move(transport), plan);
   }
-  be_quiet_unless_first(*transport);
   const Job job = heard_by_all(options, *transport,
                                [&] { return make_job_of_processes(options, transport->ranks()); });
   return run_rank(job, options, std::move(transport));
@@ -293,8 +318,8 @@ void add_model_options(CLI::App& app, RunOptions& options) {
   app.add_option("--seed", options.sizes.seed, "of parameters and data");
   app.add_option("--precision", options.sizes.precision,
                  "of matrix products' operands: float32, or on GPUs bfloat16")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, ProductPrecision>{
-          {"float32", ProductPrecision::float32}, {"bfloat16", ProductPrecision::bfloat16}}))
+      ->transform(CLI::CheckedTransformer(precisions()).description(""))
+      ->type_name("PRECISION")
       ->default_str("float32");
 }
 
@@ -315,10 +340,13 @@ void add_options(CLI::App& app, RunOptions& options) {
   app.add_option("--steps", options.steps, "training steps")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
-  app.add_flag("--verify", options.verify,
-               "recompute each step without a pipeline and compare all gradients");
+  app.add_flag(
+      "--verify", options.verify,
+      "recompute each step without a pipeline and compare all gradients; exit 6 where they "
+      "are not equal bits - or, on GPUs, not within 1e-4 (bfloat16: 2e-2)");
   app.add_option("--trace", options.trace_path,
-                 "write the timeline of the step of median duration, for `dualpipe-sim`");
+                 "write the timeline of the step of median duration, of the last 64, for "
+                 "`dualpipe-sim`");
   app.add_option("--checkpoint", options.checkpoint_directory,
                  "directory in which to keep the two newest checkpoints");
   app.add_option("--checkpoint-every", options.checkpoint_every,
@@ -351,7 +379,15 @@ int run(int argc, const char* const* argv) {
       "  dualpipe-run --schedule dualpipe --ranks 4 --microbatches 16 --model gpt --steps 20\n"
       "  mpirun -n 4 dualpipe-run --schedule dualpipe --microbatches 16 --trace measured.json\n"
       "  dualpipe-run --schedule 1f1b --ranks 2 --microbatches 8 --model mlp --verify\n"
-      "Exit codes: as dualpipe-sim, and 86 timeout, 87 transport, 88 a stage failed.");
+      "  dualpipe-run --schedule dualpipe --ranks 2 --steps 100 --checkpoint kept --resume\n"
+      "  dualpipe-run --schedule dualpipe --ranks 4 --transport fault:inproc --fault "
+      "drop:rank=1,message=5 "
+      "--op-timeout 2\n"
+      "  dualpipe-run --schedule dualpipe --ranks 4 --transport cuda-inproc --precision bfloat16\n"
+      "Exit codes: 0 done, 1 a bug, 2 usage or config, 3 invalid schedule, 4 infeasible (memory), "
+      "5 input or "
+      "output,\n6 --verify found other gradients, 86 timeout, 87 transport, 88 a stage failed, 130 "
+      "interrupted.");
   add_colour(app, colour);
   add_options(app, options);
   return parse_and_run(app, argc, argv, [&] {

@@ -1,21 +1,29 @@
 #include "cli/run_report.h"
 
 #include <algorithm>
+#include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <numeric>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
+#include "cli/gpu_run.h"
 #include "cli/run_options.h"
 #include "costs/cost_model.h"
+#include "costs/error.h"
 #include "render/report.h"
 #include "render/table.h"
 #include "render/units.h"
+#include "runtime/models/math.h"
+#include "runtime/step_memory.h"
 #include "runtime/train.h"
+#include "runtime/verification.h"
 #include "scheduler/file.h"
 #include "scheduler/pipeline.h"
 #include "scheduler/pipeline_json.h"
@@ -26,26 +34,72 @@
 namespace dualpipe {
 namespace {
 
-// The step whose time is the median, the first left out where there are others: it warms up.
-std::size_t typical_step(const TrainReport& report) {
-  std::vector<std::size_t> order(report.step_time.size());
-  std::iota(order.begin(), order.end(), 0);
-  if (order.size() > 1) {
-    order.erase(order.begin());
-  }
-  const auto middle = order.begin() + static_cast<std::ptrdiff_t>(order.size() / 2);
-  std::nth_element(order.begin(), middle, order.end(), [&](std::size_t one, std::size_t other) {
-    return report.step_time[one] < report.step_time[other];
-  });
-  return *middle;
-}
-
 std::vector<std::int64_t> counts(const std::vector<Time>& times) {
   std::vector<std::int64_t> values;
   for (const Time time : times) {
     values.push_back(time.count());
   }
   return values;
+}
+
+// What --verify has found.
+struct Verdict {
+  bool agree = false;
+  std::string words;
+};
+
+// How far a gradient may be from that without a pipeline, over the largest of its stage.
+double tolerance_of(const RunOptions& options, const Program& program) {
+  constexpr double of_bfloat16 = 2e-2;
+  constexpr double of_another_order = 1e-4;
+  if (options.sizes.precision == ProductPrecision::bfloat16) {
+    return of_bfloat16;
+  }
+  const bool exact =
+      !is_gpu_transport(options.transport) && sums_in_plain_order(program.pipeline());
+  return exact ? 0.0 : of_another_order;
+}
+
+std::optional<Verdict> verdict_of(const TrainReport& report, const RunOptions& options,
+                                  const Program& program) {
+  if (!report.max_gradient_difference || !report.max_relative_gradient_difference) {
+    return std::nullopt;
+  }
+  const double relative = *report.max_relative_gradient_difference;
+  const double tolerance = tolerance_of(options, program);
+  if (relative == 0.0) {
+    return Verdict{.agree = true,
+                   .words = "Gradients: bitwise equal to those without a pipeline, in every step."};
+  }
+  if (!std::isfinite(relative)) {
+    return Verdict{.agree = false,
+                   .words =
+                       "Gradients: some are infinite or not a number; try a smaller "
+                       "--learning-rate."};
+  }
+  return Verdict{.agree = relative <= tolerance,
+                 .words = fmt::format(
+                     "Gradients: up to {:g} from those without a pipeline, {:g} of the "
+                     "largest of their stage; expected {}.",
+                     *report.max_gradient_difference, relative,
+                     tolerance > 0.0 ? fmt::format("at most {:g}", tolerance) : "equal bits")};
+}
+
+// JSON has no other numbers.
+nlohmann::ordered_json finite_or_null(const std::optional<double>& value) {
+  return value && std::isfinite(*value) ? nlohmann::ordered_json(*value)
+                                        : nlohmann::ordered_json(nullptr);
+}
+
+std::string memory_table(const std::vector<StepBytes>& memory) {
+  std::vector<std::vector<std::string>> rows;
+  for (const StepBytes& bytes : memory) {
+    rows.push_back(
+        {std::to_string(rows.size()), format_bytes(bytes.planned), format_bytes(bytes.measured)});
+  }
+  const std::vector<Column> columns{{"rank"}, {"planned"}, {"in use"}};
+  return "\nActivations and messages of a step, at their peak:\n\n" + format_table(columns, rows) +
+         "\n";
 }
 
 std::string as_json(const TrainReport& report, const RunOptions& options, const Program& program) {
@@ -60,19 +114,26 @@ std::string as_json(const TrainReport& report, const RunOptions& options, const 
   }
   document["loss"] = report.loss;
   document["step_time_ns"] = counts(report.step_time);
-  document["max_gradient_difference"] = nullptr;
-  if (report.max_gradient_difference) {
-    document["max_gradient_difference"] = *report.max_gradient_difference;
-  }
+  document["max_gradient_difference"] = finite_or_null(report.max_gradient_difference);
   document["model"] = options.model;
   document["microbatches"] = program.pipeline().microbatches();
   document["tail_time_ns"] = counts(report.tail_time);
   document["clock_uncertainty_ns"] = report.clock_uncertainty.count();
   document["clocks"] = nlohmann::ordered_json::array();
-  for (const RankClock& clock : report.timelines.front().clocks) {
+  for (const RankClock& clock : report.typical.clocks) {
     document["clocks"].push_back({{"offset_ns", clock.offset.count()},
                                   {"drift_ns", clock.drift.count()},
                                   {"uncertainty_ns", clock.uncertainty.count()}});
+  }
+  document["memory"] = nlohmann::ordered_json::array();
+  for (const StepBytes& bytes : report.memory) {
+    document["memory"].push_back(
+        {{"planned_bytes", bytes.planned}, {"measured_bytes", bytes.measured}});
+  }
+  if (const std::optional<Verdict> verdict = verdict_of(report, options, program)) {
+    document["gradients_agree"] = verdict->agree;
+    document["max_relative_gradient_difference"] =
+        finite_or_null(report.max_relative_gradient_difference);
   }
   return document.dump() + "\n";
 }
@@ -105,32 +166,36 @@ std::string as_table(const TrainReport& report, const RunOptions& options, const
                       format_time(report.step_time[step]), format_time(report.tail_time[step])});
     }
   }
-  const std::size_t typical = typical_step(report);
   std::string text = fmt::format("{} trained with {} over {}\n\n", options.model,
                                  program.pipeline().name, options.transport);
   const std::vector<Column> columns{{"step"}, {"loss"}, {"step time"}, {"after it"}};
   text += format_table(columns, rows);
-  text += fmt::format("\nStep {}, the typical one:\n\n", first + typical + 1);
-  text += metrics_table(program.pipeline(), measure(report.timelines[typical]));
-  text += "\n" + clock_words(report.timelines[typical].clocks);
-  if (report.max_gradient_difference) {
-    text += *report.max_gradient_difference == 0.0
-                ? "Gradients: bitwise equal to those without a pipeline, in every step.\n"
-                : fmt::format("Gradients: up to {:g} from those without a pipeline.\n",
-                              *report.max_gradient_difference);
+  text += fmt::format("\nStep {}, the typical one:\n\n", first + report.typical_step + 1);
+  text += metrics_table(program.pipeline(), measure(report.typical));
+  text += "\n" + clock_words(report.typical.clocks);
+  text += memory_table(report.memory);
+  if (const std::optional<Verdict> verdict = verdict_of(report, options, program)) {
+    text += verdict->words + "\n";
   }
   return text;
 }
 
 }  // namespace
 
-void write_report(const TrainReport& report, const RunOptions& options, const Program& program) {
+ExitCode write_report(const TrainReport& report, const RunOptions& options,
+                      const Program& program) {
   // The trace last: a full disk must not take the result of a long run with it.
   write_file("-", options.format == "json" ? as_json(report, options, program)
                                            : as_table(report, options, program));
   if (options.trace_path) {
-    write_file(*options.trace_path, to_json(report.timelines[typical_step(report)]));
+    write_file(*options.trace_path, to_json(report.typical), FileCare::personal);
   }
+  const std::optional<Verdict> verdict = verdict_of(report, options, program);
+  if (verdict && !verdict->agree) {
+    spdlog::error("{}", verdict->words);
+    return ExitCode::outside_tolerance;
+  }
+  return ExitCode::ok;
 }
 
 }  // namespace dualpipe

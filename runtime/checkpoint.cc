@@ -20,6 +20,8 @@
 #include "runtime/checksum.h"
 #include "runtime/held_stage.h"
 #include "runtime/run_identity.h"
+#include "runtime/stage.h"
+#include "runtime/trainer_call.h"
 #include "scheduler/file.h"
 
 namespace dualpipe {
@@ -138,13 +140,13 @@ std::string CheckpointDirectory::place(std::uint64_t steps) const {
   return (fs::path(path_) / fmt::format("{}{:08}", step_prefix, steps)).string();
 }
 
-std::vector<std::uint64_t> CheckpointDirectory::complete() const {
+std::vector<std::uint64_t> CheckpointDirectory::begun() const {
   std::vector<std::uint64_t> steps;
   std::error_code error;
   for (fs::directory_iterator entry(path_, error), end; !error && entry != end;
        entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (name.starts_with(step_prefix) && fs::exists(entry->path() / manifest_name)) {
+    if (name.starts_with(step_prefix)) {
       const std::string digits = name.substr(step_prefix.size());
       if (!digits.empty() && digits.size() <= 18 &&
           digits.find_first_not_of("0123456789") == std::string::npos) {
@@ -160,15 +162,25 @@ std::vector<std::uint64_t> CheckpointDirectory::complete() const {
   return steps;
 }
 
+std::vector<std::uint64_t> CheckpointDirectory::complete() const {
+  std::vector<std::uint64_t> steps = begun();
+  std::erase_if(steps, [&](std::uint64_t one) {
+    const std::string manifest = (fs::path(place(one)) / manifest_name).string();
+    std::error_code error;
+    const bool exists = fs::exists(manifest, error);
+    if (error) {
+      throw Error(ExitCode::input_output,
+                  fmt::format("cannot read '{}': {}", manifest, error.message()));
+    }
+    return !exists;
+  });
+  return steps;
+}
+
 CheckpointPart CheckpointDirectory::write_part(std::uint64_t steps, int rank,
                                                std::span<const std::byte> state) const {
   const std::string directory = place(steps);
-  std::error_code error;
-  fs::create_directories(directory, error);
-  if (error) {
-    throw Error(ExitCode::input_output,
-                fmt::format("cannot make '{}': {}", directory, error.message()));
-  }
+  make_personal_directory(directory);
   write_file((fs::path(directory) / part_name(rank)).string(), as_text(state), FileCare::durable);
   return {.bytes = state.size(), .checksum = checksum_of(state)};
 }
@@ -185,17 +197,32 @@ void CheckpointDirectory::write_manifest(const CheckpointManifest& manifest) con
   }
 }
 
-std::optional<CheckpointManifest> CheckpointDirectory::newest() const {
+void CheckpointDirectory::remove_parts_before(std::uint64_t steps, int rank) const {
+  for (const std::uint64_t one : begun()) {
+    if (one < steps) {
+      std::error_code ignored;  // As above; and another rank may have removed it.
+      fs::remove(fs::path(place(one)) / part_name(rank), ignored);
+      fs::remove(place(one), ignored);
+    }
+  }
+}
+
+std::optional<std::uint64_t> CheckpointDirectory::newest_steps() const {
   const std::vector<std::uint64_t> steps = complete();
-  if (steps.empty()) {
+  return steps.empty() ? std::nullopt : std::optional(steps.back());
+}
+
+std::optional<CheckpointManifest> CheckpointDirectory::newest() const {
+  const std::optional<std::uint64_t> steps = newest_steps();
+  if (!steps) {
     return std::nullopt;
   }
-  const std::string file = (fs::path(place(steps.back())) / manifest_name).string();
+  const std::string file = (fs::path(place(*steps)) / manifest_name).string();
   CheckpointManifest manifest = parse_manifest(read_file(file), file);
-  if (manifest.steps != steps.back()) {
+  if (manifest.steps != *steps) {
     throw Error(ExitCode::input_output,
                 fmt::format("{}: 'steps': expected {}, as its directory says; found {}", file,
-                            steps.back(), manifest.steps));
+                            *steps, manifest.steps));
   }
   return manifest;
 }
@@ -254,7 +281,9 @@ void for_each_stage(std::span<const std::byte> state, const Visit& visit) {
 std::vector<std::byte> save_stages(std::span<const HeldStage> stages) {
   std::vector<std::byte> state;
   for (const HeldStage& held : stages) {
-    const std::vector<std::byte> bytes = held.object->save();
+    const std::vector<std::byte> bytes =
+        call_between_steps([&] { return fmt::format("save() of stage {}", held.stage); },
+                           [&] { return held.object->save(); });
     const StageHeader header{
         .stage = held.stage, .direction = held.direction, .bytes = bytes.size()};
     const std::span<const std::byte> head = std::as_bytes(std::span(&header, 1));
@@ -274,7 +303,9 @@ void restore_stages(std::span<const std::byte> state, std::span<const HeldStage>
                               "another; use the schedule that it was written with",
                               header.stage, header.direction));
     }
-    stages[next++].object->restore(bytes);
+    Stage& stage = *stages[next++].object;
+    call_between_steps([&] { return fmt::format("restore() of stage {}", header.stage); },
+                       [&] { stage.restore(bytes); });
   });
   if (next != stages.size()) {
     throw Error(ExitCode::input_output,

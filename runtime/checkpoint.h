@@ -7,8 +7,9 @@
 //   DIRECTORY/step-00000010/rank-00001.state
 //   DIRECTORY/step-00000010/manifest.json
 //
-// Files are readable by their owner alone. The directory is one that all ranks share, or each
-// host's own: a rank reads only its part, and the manifest comes to it from rank 0.
+// Files and directories are their owner's alone. The directory is one that all ranks share, or each
+// host's own: a rank reads, writes and removes only its parts, and the manifest comes to it from
+// rank 0.
 
 #pragma once
 
@@ -23,6 +24,12 @@
 #include "runtime/run_identity.h"
 
 namespace dualpipe {
+
+struct CheckpointOptions {
+  std::string directory;
+  int every = 10;       // steps; the last step of a run is always one
+  bool resume = false;  // go on from the newest checkpoint there, or begin where there is none
+};
 
 struct CheckpointPart {
   std::uint64_t bytes = 0;
@@ -55,6 +62,11 @@ class CheckpointDirectory {
                                           std::span<const std::byte> state) const;
   // Rank 0, when all parts have been written. Then removes what is older than the newest `kept`.
   void write_manifest(const CheckpointManifest& manifest) const;
+  // Any rank. Removes the rank's parts of checkpoints with fewer steps, complete or not, and their
+  // directories where nothing else is in them.
+  void remove_parts_before(std::uint64_t steps, int rank) const;
+  // The steps of the newest checkpoint that has a manifest, which is not looked into.
+  [[nodiscard]] std::optional<std::uint64_t> newest_steps() const;
   // The newest checkpoint that has a manifest. One that cannot be read is an error, not skipped.
   [[nodiscard]] std::optional<CheckpointManifest> newest() const;
   // Any rank. Refuses a part whose size or checksum is not the manifest's.
@@ -63,7 +75,8 @@ class CheckpointDirectory {
 
  private:
   [[nodiscard]] std::string place(std::uint64_t steps) const;
-  [[nodiscard]] std::vector<std::uint64_t> complete() const;  // steps, ascending
+  [[nodiscard]] std::vector<std::uint64_t> begun() const;     // steps, ascending
+  [[nodiscard]] std::vector<std::uint64_t> complete() const;  // those with a manifest
 
   std::string path_;
 };

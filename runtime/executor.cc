@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <span>
 #include <string>
@@ -26,6 +25,8 @@
 #include "runtime/status.h"
 #include "runtime/status_words.h"
 #include "runtime/step_marks.h"
+#include "runtime/step_memory.h"
+#include "runtime/trainer_call.h"
 #include "runtime/transport.h"
 #include "runtime/watchdog.h"
 #include "scheduler/op.h"
@@ -89,6 +90,7 @@ class Executor::State {
   [[nodiscard]] std::size_t message_bytes() const { return memory_.bytes(); }
   [[nodiscard]] const Program& program() const { return program_; }
   [[nodiscard]] Transport& transport() const { return transport_; }
+  [[nodiscard]] StepBytes memory() const { return in_use_.bytes(); }
 
  private:
   void execute(const Instruction& instruction);
@@ -104,8 +106,11 @@ class Executor::State {
   void finish_slots(std::size_t count);
   void wait_for_device();
   void note_losses();
-  [[nodiscard]] double loss_of(const Stage& stage, int microbatch) const;
 
+  // What errors begin with.
+  [[nodiscard]] std::string place() const {
+    return fmt::format("rank {}, step {}: ", rank_, step_);
+  }
   [[nodiscard]] MessageHeader header_of(const Message& message) const;
   [[nodiscard]] DeviceMessage message_of(std::int32_t index) const;
   [[nodiscard]] StageOp stage_op(const Op& op, const OpPlan& plan) const;
@@ -125,6 +130,7 @@ class Executor::State {
   std::vector<GradientSum> gradients_;    // as plan_.stages
   std::vector<std::span<float>> totals_;  // of the last step, as plan_.stages
   RankMemory memory_;
+  StepMemory in_use_;
   StepMarks marks_;
   DeviceMemory headers_;                 // host: [own message], as it was sent or has arrived
   DeviceMemory replica_header_;          // host
@@ -149,6 +155,7 @@ Executor::State::State(const Program& program, Transport& transport, const Stage
       stages_(make_held_stages(plan_, make_stage)),
       totals_(stages_.size()),
       memory_(program, rank_, plan_, stages_, device_),
+      in_use_(plan_, stages_, memory_.bytes()),
       marks_(program, rank_, device_),
       headers_(device_, marks_.messages() * MessageBuffer::header_bytes, MemoryHome::host),
       replica_header_(device_, MessageBuffer::header_bytes, MemoryHome::host),
@@ -294,11 +301,11 @@ void Executor::State::run_slot(std::int32_t index) {
   device_.annotate(names_[at(index)].c_str());
   device_.mark(marks_.slot_begin(at(index)));
   try {
-    call_stages(slot, plan_.slots[at(index)]);
-  } catch (const std::exception& error) {
-    throw Error(ExitCode::callback,
-                fmt::format("rank {}, step {}: {} failed: {}{}", rank_, step_, to_string(slot),
-                            error.what(), past_line(program_, transport_.status().read(), rank_)));
+    call_in_step([&] { return place() + to_string(slot); },
+                 [&] { call_stages(slot, plan_.slots[at(index)]); });
+  } catch (const Error& error) {
+    throw Error(error.code(),
+                error.what() + past_line(program_, transport_.status().read(), rank_));
   }
   device_.mark(marks_.slot_end(at(index)));
 }
@@ -330,18 +337,10 @@ void Executor::State::note_losses() {
     const Op& op = slots[slot].front();
     if (op.kind == OpKind::forward && op.stage == program_.pipeline().stages() - 1) {
       const Stage& stage = *stages_[at(plan_.slots[slot].front().held)].object;
-      result_.loss[at(op.microbatch)] = loss_of(stage, op.microbatch);
+      result_.loss[at(op.microbatch)] = call_in_step(
+          [&] { return place() + fmt::format("the loss of microbatch {}", op.microbatch); },
+          [&] { return stage.loss(op.microbatch); });
     }
-  }
-}
-
-double Executor::State::loss_of(const Stage& stage, int microbatch) const {
-  try {
-    return stage.loss(microbatch);
-  } catch (const std::exception& error) {
-    throw Error(ExitCode::callback, fmt::format("rank {}, step {}: the loss of microbatch {} "
-                                                "failed: {}",
-                                                rank_, step_, microbatch, error.what()));
   }
 }
 
@@ -352,6 +351,7 @@ void Executor::State::call_stages(const Slot& slot, const std::array<OpPlan, 2>&
   }
   Stage& forward = *stages_[at(plans[0].held)].object;
   Stage& backward = *stages_[at(plans[1].held)].object;
+  in_use_.occupy(plans[0].held);
   forward.forward_overlapped(forward_call(slot.front(), plans[0]), backward,
                              backward_call(slot.back(), plans[1]));
   add_gradient(slot.back(), plans[1]);
@@ -361,6 +361,7 @@ void Executor::State::call_stage(const Op& op, const OpPlan& plan) {
   Stage& stage = *stages_[at(plan.held)].object;
   switch (op.kind) {
     case OpKind::forward:
+      in_use_.occupy(plan.held);
       stage.forward(stage_op(op, plan), memory_.at(plan.input), memory_.at(plan.output));
       break;
     case OpKind::backward:
@@ -377,8 +378,10 @@ void Executor::State::call_stage(const Op& op, const OpPlan& plan) {
   }
 }
 
+// The last of a microbatch at a stage.
 void Executor::State::add_gradient(const Op& op, const OpPlan& plan) {
   gradients_[at(plan.held)].add(op.microbatch);
+  in_use_.release(plan.held);
 }
 
 StageOp Executor::State::stage_op(const Op& op, const OpPlan& plan) const {
@@ -437,13 +440,8 @@ void Executor::State::await_all_ranks() const {
 void Executor::State::apply_gradients() {
   for (const HeldStage& held : stages_) {
     publish(Activity::optimizing, held.stage);
-    try {
-      held.object->apply_gradient(held.gradient);
-    } catch (const std::exception& error) {
-      throw Error(ExitCode::callback, fmt::format("rank {}, step {}: the optimizer of stage {} "
-                                                  "failed: {}",
-                                                  rank_, step_, held.stage, error.what()));
-    }
+    call_in_step([&] { return place() + fmt::format("the optimizer of stage {}", held.stage); },
+                 [&] { held.object->apply_gradient(held.gradient); });
   }
   wait_for_device();
 }
@@ -481,6 +479,9 @@ std::span<const HeldStage> Executor::stages() const {
 }
 std::size_t Executor::message_bytes() const {
   return state_->message_bytes();
+}
+StepBytes Executor::memory() const {
+  return state_->memory();
 }
 std::vector<float> Executor::read(std::span<const float> memory) {
   return heard_by_all(state_->program(), state_->transport(), [&] { return state_->read(memory); });

@@ -26,6 +26,7 @@
 #include "runtime/held_stage.h"
 #include "runtime/stage.h"
 #include "runtime/step_marks.h"
+#include "runtime/step_memory.h"
 #include "runtime/transport.h"
 #include "scheduler/program.h"
 
@@ -65,6 +66,7 @@ class Executor {
 
   [[nodiscard]] std::span<const HeldStage> stages() const;
   [[nodiscard]] std::size_t message_bytes() const;  // of all message buffers of this rank
+  [[nodiscard]] StepBytes memory() const;           // of the steps so far
   // What device memory holds, on the host.
   [[nodiscard]] std::vector<float> read(std::span<const float> memory);
 

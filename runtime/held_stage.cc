@@ -1,8 +1,8 @@
 #include "runtime/held_stage.h"
 
-#include <exception>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <fmt/core.h>
@@ -10,33 +10,21 @@
 #include "costs/error.h"
 #include "runtime/rank_plan.h"
 #include "runtime/stage.h"
+#include "runtime/trainer_call.h"
 
 namespace dualpipe {
-namespace {
-
-// An Error says what it is by itself: a stage that refuses its options, say.
-std::unique_ptr<Stage> make_object(const RankPlan::HeldStage& held,
-                                   const StageFactory& make_stage) {
-  try {
-    std::unique_ptr<Stage> object = make_stage(held.stage);
-    object->allocate(held.activation_slots);
-    return object;
-  } catch (const Error&) {
-    throw;
-  } catch (const std::exception& error) {
-    throw Error(ExitCode::callback, fmt::format("stage {} could not be made, with {} slots: {}",
-                                                held.stage, held.activation_slots, error.what()));
-  }
-}
-
-}  // namespace
-
 std::vector<HeldStage> make_held_stages(const RankPlan& plan, const StageFactory& make_stage) {
   std::vector<HeldStage> stages;
   for (const RankPlan::HeldStage& held : plan.stages) {
+    std::unique_ptr<Stage> object = call_between_steps(
+        [&] { return fmt::format("rank {}: making stage {}", plan.rank, held.stage); },
+        [&] { return make_stage(held.stage); });
+    call_between_steps(
+        [&] { return fmt::format("rank {}: allocate() of stage {}", plan.rank, held.stage); },
+        [&] { object->allocate(held.activation_slots); });
     stages.push_back({.stage = held.stage,
                       .direction = held.direction,
-                      .object = make_object(held, make_stage),
+                      .object = std::move(object),
                       .gradient = {}});
   }
   for (const HeldStage& held : stages) {

@@ -21,8 +21,8 @@ struct HeldStage {
 };
 
 // Makes and allocates the rank's stages, as plan.stages. Throws Error (usage) when neighbours on
-// this rank disagree about their boundary; Error (callback) when the trainer's code throws anything
-// but an Error.
+// this rank disagree about their boundary; and when a stage cannot be made or allocated, an Error
+// that names rank and stage, with the stage's own code where it threw an Error, else callback.
 [[nodiscard]] std::vector<HeldStage> make_held_stages(const RankPlan& plan,
                                                       const StageFactory& make_stage);
 

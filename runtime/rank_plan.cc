@@ -60,6 +60,7 @@ class Planner {
   }
 
   [[nodiscard]] RankPlan plan() {
+    plan_.rank = rank_;
     for (const Slot& slot : program_.slots(rank_)) {
       std::array<OpPlan, 2>& ops = plan_.slots.emplace_back();
       std::size_t which = 0;

@@ -44,6 +44,7 @@ struct RankPlan {
     int writer = 0;  // index into `stages`
   };
 
+  int rank = 0;
   std::vector<HeldStage> stages;  // sorted by (stage, direction)
   std::vector<LocalBuffer> local_buffers;
   std::vector<std::array<OpPlan, 2>> slots;  // [slot][op of the slot]

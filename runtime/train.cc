@@ -2,13 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cmath>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <exception>
-#include <limits>
-#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -19,24 +14,26 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include "costs/check.h"
 #include "costs/cost_model.h"
 #include "costs/error.h"
-#include "runtime/checkpoint.h"
 #include "runtime/clock.h"
 #include "runtime/collectives.h"
 #include "runtime/executor.h"
 #include "runtime/exit_guard.h"
 #include "runtime/held_stage.h"
-#include "runtime/plain_run.h"
-#include "runtime/rank_plan.h"
+#include "runtime/job_end.h"
+#include "runtime/rank_answers.h"
+#include "runtime/run_checkpoints.h"
 #include "runtime/run_identity.h"
 #include "runtime/run_record.h"
 #include "runtime/stage.h"
 #include "runtime/status.h"
 #include "runtime/status_words.h"
 #include "runtime/step_marks.h"
+#include "runtime/step_memory.h"
+#include "runtime/trainer_call.h"
 #include "runtime/transport.h"
+#include "runtime/verification.h"
 #include "runtime/watchdog.h"
 #include "scheduler/op.h"
 #include "scheduler/program.h"
@@ -50,14 +47,25 @@ using Clock = std::chrono::steady_clock;
 // While rank 0 verifies, it computes all the work of all ranks; the others wait for it.
 constexpr int verification_patience = 20;
 
-template <typename Value>
-std::vector<Value> values_of(std::span<const std::byte> bytes) {
-  CHECK(bytes.size() % sizeof(Value) == 0);
-  std::vector<Value> values(bytes.size() / sizeof(Value));
-  if (!bytes.empty()) {
-    std::memcpy(values.data(), bytes.data(), bytes.size());
-  }
-  return values;
+// What must be the same on every rank.
+RunIdentity identity_of_ranks(const Program& program, const TrainOptions& options) {
+  RunIdentity identity = together(options.identity, options.build);
+  add_schedule(program, identity);
+  add_communication(program, identity);
+  identity.add("number of steps", std::to_string(options.steps));
+  identity.add("choice to verify", options.verify ? "yes" : "no");
+  identity.add("way of keeping checkpoints",
+               options.checkpoints ? fmt::format("{}{}", options.checkpoints->every,
+                                                 options.checkpoints->resume ? " resume" : "")
+                                   : "none");
+  return identity;
+}
+
+// What must be the same in the run that has written a checkpoint and in the one that goes on.
+RunIdentity identity_of_run(const Program& program, const TrainOptions& options) {
+  RunIdentity identity = options.identity;
+  add_schedule(program, identity);
+  return identity;
 }
 
 class Trainer {
@@ -67,36 +75,35 @@ class Trainer {
       : program_(program),
         transport_(transport),
         options_(options),
-        checkpoints_(options.checkpoints ? &*options.checkpoints : nullptr),
         waits_(program, transport,
                options.op_timeout * (options.verify ? verification_patience : 1)),
         executor_(program, transport, make_stage, {.op_timeout = options.op_timeout}) {
-    if (options.verify && is_first()) {
-      plain_ =
-          std::make_unique<PlainRun>(transport.device(), make_stage, program.pipeline().stages(),
-                                     program.pipeline().microbatches());
+    if (options.verify) {
+      verification_.emplace(program, waits_, make_stage);
+    }
+    if (options.checkpoints) {
+      checkpoints_.emplace(*options.checkpoints, waits_, identity_of_run(program, options),
+                           options.steps);
     }
   }
 
   TrainReport run() {
-    identity_ = options_.identity;
-    add_schedule(program_, identity_);
-    RunIdentity shared = together(identity_, options_.build);
-    add_communication(program_, shared);
-    require_same_identity(waits_, shared);
+    require_same_identity(waits_, identity_of_ranks(program_, options_));
     resume();
+    RunRecord record(program_, transport_.rank(), options_.steps - report_.first_step);
     clock_.begin = measure_clock_offset(waits_);
     for (int step = report_.first_step; step < options_.steps; ++step) {
-      run_step(step);
-      if (checkpoints_ != nullptr &&
-          ((step + 1) % checkpoints_->every == 0 || step + 1 == options_.steps)) {
+      run_step(step, record);
+      if (checkpoints_ && checkpoints_->is_due(step + 1)) {
         transport_.status().publish(step, Activity::synchronizing, transport_.rank());
-        checkpoint(step + 1);
+        checkpoints_->write(step + 1, executor_.stages());
       }
     }
     transport_.status().publish(options_.steps, Activity::synchronizing, 0);
     clock_.end = measure_clock_offset(waits_);
-    collect_record();
+    report_times(record);
+    report_memory();
+    report_differences();
     synchronize();
     transport_.status().publish(options_.steps, Activity::finished, 0);
     return std::move(report_);
@@ -105,39 +112,56 @@ class Trainer {
  private:
   [[nodiscard]] bool is_first() const { return transport_.rank() == 0; }
 
-  void run_step(int step) {
+  void resume() {
+    if (!checkpoints_) {
+      return;
+    }
+    report_.first_step = checkpoints_->begin(executor_.stages());
+    if (verification_ && verification_->plain() != nullptr) {
+      checkpoints_->restore(*verification_->plain(), program_.pipeline().stages());
+    }
+  }
+
+  void run_step(int step, RunRecord& record) {
     const RankStep& done = executor_.run(static_cast<std::uint64_t>(step));
     const Clock::time_point computed = Clock::now();
     executor_.reduce_replicas();
     transport_.status().publish(step, Activity::synchronizing, 0);
     collect_loss(done.loss);
-    synchronize();  // Every gradient is complete: only now may any parameter change.
+    // Rank 0 has heard from all: every gradient is complete. Only now may any parameter change.
+    static_cast<void>(broadcast(waits_, {}));
     executor_.apply_gradients();
     const Time tail = Clock::now() - computed;
-    if (options_.verify) {
+    if (verification_) {
       transport_.status().publish(step, Activity::synchronizing, 0);
-      verify(step);
+      verification_->compare(step, executor_);
       synchronize();  // The others wait here, with patience, rather than inside the next step.
     }
-    record_.add(done);
+    record.add(done);
     if (is_first()) {
       report_.tail_time.push_back(tail);
-      if (options_.progress) {
-        options_.progress(step, report_.loss.back());
-      }
+      report_progress(step);
+    }
+  }
+
+  void report_progress(int step) const {
+    if (options_.progress) {
+      call_in_step([&] { return fmt::format("step {}: the report of its loss", step); },
+                   [&] { options_.progress(step, report_.loss.back()); });
     }
   }
 
   // Each microbatch's loss is known to one rank and zero on all others, so sums are exact.
   void collect_loss(const std::vector<double>& loss) {
-    const auto all = gather(waits_, std::as_bytes(std::span(loss)));
+    const std::vector<std::vector<double>> all =
+        gather_values(waits_, std::span(loss), "its losses");
     if (!is_first()) {
       return;
     }
     double sum = 0.0;
     for (std::size_t microbatch = 0; microbatch < loss.size(); ++microbatch) {
-      for (const std::vector<std::byte>& bytes : all) {
-        sum += values_of<double>(bytes)[microbatch];
+      for (const std::vector<double>& theirs : all) {
+        sum += theirs[microbatch];
       }
     }
     report_.loss.push_back(sum);
@@ -148,141 +172,55 @@ class Trainer {
     static_cast<void>(broadcast(waits_, {}));
   }
 
-  // --- checkpoints ---
-
-  void resume() {
-    if (checkpoints_ == nullptr || !checkpoints_->resume) {
+  // The time of every step; and of the typical one, which rank 0 chooses, the timeline.
+  void report_times(const RunRecord& record) {
+    std::vector<RankExtents> ranks;
+    for (const std::vector<ClockLine>& clock :
+         gather_values(waits_, std::span<const ClockLine>(&clock_, 1), "its clock")) {
+      ranks.push_back({.steps = {}, .clock = clock.front()});
+    }
+    std::vector<std::vector<StepExtent>> extents =
+        gather_values(waits_, record.extents(), "the times of its steps");
+    if (record.extents().empty()) {
       return;
     }
-    const CheckpointDirectory directory(checkpoints_->directory);
-    std::string text;
     if (is_first()) {
-      if (const std::optional<CheckpointManifest> newest = directory.newest()) {
-        text = to_json(*newest);
+      for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+        ranks[rank].steps = std::move(extents[rank]);
+        report_.clock_uncertainty =
+            std::max(report_.clock_uncertainty, ranks[rank].clock.summary().uncertainty);
       }
+      report_.step_time = step_times(program_, ranks);
+      report_.typical_step = typical_step(report_.step_time);
     }
-    const std::vector<std::byte> bytes = broadcast(waits_, std::as_bytes(std::span(text)));
-    if (bytes.empty()) {
-      return;
-    }
-    const std::string_view manifest_text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-    const CheckpointManifest manifest =
-        parse_manifest(std::string(manifest_text), "the checkpoint's manifest");
-    require_fitting(manifest);
-    restore_stages(directory.read_part(manifest, transport_.rank()), executor_.stages());
-    if (plain_) {
-      restore_plain_run(directory, manifest);
-    }
-    report_.first_step = static_cast<int>(manifest.steps);
-  }
-
-  void require_fitting(const CheckpointManifest& manifest) const {
-    if (const auto names = identity_.differences(manifest.identity); !names.empty()) {
-      throw Error(ExitCode::usage,
-                  fmt::format("the checkpoint in '{}' was written by a run with another {}; go on "
-                              "with the options it was written with, or give another directory",
-                              checkpoints_->directory, fmt::join(names, ", another ")));
-    }
-    if (std::cmp_not_equal(manifest.parts.size(), transport_.ranks())) {
-      throw Error(ExitCode::input_output,
-                  fmt::format("the checkpoint in '{}' has parts of {} ranks; expected {}",
-                              checkpoints_->directory, manifest.parts.size(), transport_.ranks()));
-    }
-    if (std::cmp_greater_equal(manifest.steps, options_.steps)) {
-      throw Error(ExitCode::usage,
-                  fmt::format("the checkpoint in '{}' has done {} steps and {} were asked for in "
-                              "all: nothing is left to do; ask for more steps",
-                              checkpoints_->directory, manifest.steps, options_.steps));
-    }
-  }
-
-  // Needs every rank's part on rank 0's host.
-  void restore_plain_run(const CheckpointDirectory& directory, const CheckpointManifest& manifest) {
-    for (int rank = 0; rank < transport_.ranks(); ++rank) {
-      const std::vector<std::byte> state = directory.read_part(manifest, rank);
-      for (int stage = 0; stage < program_.pipeline().stages(); ++stage) {
-        if (const auto found = find_stage_state(state, stage)) {
-          plain_->restore(stage, *found);
-        }
+    const std::vector<std::byte> chosen =
+        broadcast(waits_, std::as_bytes(std::span(&report_.typical_step, 1)));
+    const std::size_t typical =
+        values_of<std::size_t>({.rank = 0, .what = "the typical step", .bytes = chosen}, 1).front();
+    const auto wholes = gather(waits_, record.whole(typical));
+    const std::vector<std::int64_t> kept = largest_per_stage(
+        "bytes kept", [](const Stage& stage) { return stage.activation_bytes(); });
+    const std::vector<std::int64_t> boundaries = largest_per_stage(
+        "boundaries",
+        [](const Stage& stage) { return static_cast<std::int64_t>(stage.output_bytes()); });
+    if (is_first()) {
+      std::vector<RankRecord> records;
+      for (std::size_t rank = 0; rank < wholes.size(); ++rank) {
+        records.push_back({.step = wholes[rank], .clock = ranks[rank].clock});
       }
+      report_.typical = merge_records(program_, records);
+      add_bytes(kept, boundaries);
     }
   }
 
-  void checkpoint(int steps) {
-    const CheckpointDirectory directory(checkpoints_->directory);
-    const CheckpointPart part = directory.write_part(
-        static_cast<std::uint64_t>(steps), transport_.rank(), save_stages(executor_.stages()));
-    const auto parts = gather(waits_, std::as_bytes(std::span(&part, 1)));
-    if (!is_first()) {
-      return;
+  void add_bytes(const std::vector<std::int64_t>& kept,
+                 const std::vector<std::int64_t>& boundaries) {
+    for (const std::int64_t bytes : kept) {
+      // A stage's slot stays occupied from its forward to the end of its weight half.
+      report_.typical.stage_bytes.push_back({.activation = bytes, .weight_operands = bytes});
     }
-    CheckpointManifest manifest{
-        .steps = static_cast<std::uint64_t>(steps), .identity = identity_, .parts = {}};
-    for (const std::vector<std::byte>& one : parts) {
-      manifest.parts.push_back(values_of<CheckpointPart>(one).front());
-    }
-    directory.write_manifest(manifest);
-  }
-
-  // Compares the gradients of every rank with those of a run without a pipeline.
-  void verify(int step) {
-    std::vector<float> mine;
-    for (const HeldStage& held : executor_.stages()) {
-      const std::vector<float> gradient = executor_.read(held.gradient);
-      mine.insert(mine.end(), gradient.begin(), gradient.end());
-    }
-    const auto all = gather(waits_, std::as_bytes(std::span(mine)));
-    if (!is_first()) {
-      return;
-    }
-    plain_->run(static_cast<std::uint64_t>(step));
-    double largest = report_.max_gradient_difference.value_or(0.0);
-    for (int rank = 0; rank < transport_.ranks(); ++rank) {
-      largest = std::max(largest,
-                         difference(rank, values_of<float>(all[static_cast<std::size_t>(rank)])));
-    }
-    report_.max_gradient_difference = largest;
-    plain_->apply_gradients();
-  }
-
-  // The largest absolute difference of one rank's gradients; infinite where either is not a number.
-  [[nodiscard]] double difference(int rank, const std::vector<float>& gradients) {
-    double largest = 0.0;
-    std::size_t next = 0;
-    for (const RankPlan::HeldStage& held : plan_rank(program_, rank).stages) {
-      for (const float expected : executor_.read(plain_->gradient(held.stage))) {
-        const double apart =
-            std::abs(static_cast<double>(gradients[next++]) - static_cast<double>(expected));
-        largest =
-            std::isnan(apart) ? std::numeric_limits<double>::infinity() : std::max(largest, apart);
-      }
-    }
-    CHECK(next == gradients.size());
-    return largest;
-  }
-
-  void collect_record() {
-    const auto clocks = gather(waits_, std::as_bytes(std::span(&clock_, 1)));
-    std::vector<std::vector<std::byte>> bytes = gather(waits_, record_.bytes());
-    const std::vector<StageBytes> kept = stage_bytes();
-    const std::vector<std::int64_t> boundaries = boundary_bytes();
-    if (!is_first()) {
-      return;
-    }
-    std::vector<RankRecord> records;
-    for (std::size_t rank = 0; rank < bytes.size(); ++rank) {
-      records.push_back(
-          {.bytes = std::move(bytes[rank]), .clock = values_of<ClockLine>(clocks[rank]).front()});
-      report_.clock_uncertainty =
-          std::max(report_.clock_uncertainty, records.back().clock.summary().uncertainty);
-    }
-    report_.timelines = merge_records(program_, records, options_.steps - report_.first_step);
-    for (Timeline& timeline : report_.timelines) {
-      timeline.stage_bytes = kept;
-      for (Transfer& transfer : timeline.transfers) {
-        transfer.bytes = boundaries[static_cast<std::size_t>(stage_below(transfer.value))];
-      }
-      report_.step_time.push_back(makespan(timeline));
+    for (Transfer& transfer : report_.typical.transfers) {
+      transfer.bytes = boundaries[static_cast<std::size_t>(stage_below(transfer.value))];
     }
   }
 
@@ -291,50 +229,45 @@ class Trainer {
     return value.kind == ValueKind::activation ? value.stage : value.stage - 1;
   }
 
-  // [stage]: of one message between it and the next.
-  std::vector<std::int64_t> boundary_bytes() {
-    std::vector<std::int64_t> mine(static_cast<std::size_t>(program_.pipeline().stages()), 0);
+  // [stage]: the largest that any rank's stage says of itself; on rank 0.
+  template <typename Ask>
+  std::vector<std::int64_t> largest_per_stage(std::string_view what, const Ask& ask) {
+    std::vector<std::int64_t> largest(static_cast<std::size_t>(program_.pipeline().stages()), 0);
     for (const HeldStage& held : executor_.stages()) {
-      mine[static_cast<std::size_t>(held.stage)] =
-          static_cast<std::int64_t>(held.object->output_bytes());
+      largest[static_cast<std::size_t>(held.stage)] = ask(*held.object);
     }
-    std::vector<std::int64_t> largest(mine.size());
-    for (const std::vector<std::byte>& one : gather(waits_, std::as_bytes(std::span(mine)))) {
-      const std::vector<std::int64_t> theirs = values_of<std::int64_t>(one);
-      std::ranges::transform(largest, theirs, largest.begin(),
-                             [](std::int64_t a, std::int64_t b) { return std::max(a, b); });
+    for (const std::vector<std::int64_t>& theirs :
+         gather_values(waits_, std::span<const std::int64_t>(largest), what)) {
+      std::ranges::transform(
+          largest, theirs, largest.begin(),
+          [](std::int64_t one, std::int64_t other) { return std::max(one, other); });
     }
     return largest;
   }
 
-  // What one microbatch keeps alive at each stage, as the stages themselves say.
-  std::vector<StageBytes> stage_bytes() {
-    std::vector<std::int64_t> mine(static_cast<std::size_t>(program_.pipeline().stages()), 0);
-    for (const HeldStage& held : executor_.stages()) {
-      mine[static_cast<std::size_t>(held.stage)] = held.object->activation_bytes();
+  void report_memory() {
+    const StepBytes own = executor_.memory();
+    for (const std::vector<StepBytes>& theirs :
+         gather_values(waits_, std::span(&own, 1), "the bytes of its steps")) {
+      report_.memory.push_back(theirs.front());
     }
-    std::vector<StageBytes> largest(mine.size());
-    for (const std::vector<std::byte>& one : gather(waits_, std::as_bytes(std::span(mine)))) {
-      const std::vector<std::int64_t> theirs = values_of<std::int64_t>(one);
-      for (std::size_t stage = 0; stage < largest.size(); ++stage) {
-        // A stage's slot stays occupied from its forward to the end of its weight half.
-        largest[stage].activation = std::max(largest[stage].activation, theirs[stage]);
-        largest[stage].weight_operands = largest[stage].activation;
-      }
+  }
+
+  void report_differences() {
+    if (verification_ && is_first()) {
+      report_.max_gradient_difference = verification_->largest().absolute;
+      report_.max_relative_gradient_difference = verification_->largest().relative;
     }
-    return largest;
   }
 
   const Program& program_;
   Transport& transport_;
   const TrainOptions& options_;
-  const CheckpointOptions* checkpoints_;  // nullptr: none
   BoundedWait waits_;
   Executor executor_;
-  std::unique_ptr<PlainRun> plain_;  // rank 0 only, with verify
+  std::optional<Verification> verification_;
+  std::optional<RunCheckpoints> checkpoints_;
   ClockLine clock_;
-  RunRecord record_;
-  RunIdentity identity_;
   TrainReport report_;
 };
 
@@ -352,28 +285,33 @@ class Trainer {
   ::_exit(static_cast<int>(ExitCode::callback));
 }
 
+// Calls `work`, and tells the other ranks of what it throws before throwing it.
+template <typename Work>
+auto heard_by_all(const Program& program, Transport& transport, const Work& work)
+    -> decltype(work()) {
+  try {
+    return work();
+  } catch (...) {
+    throw_on_all_ranks(program, transport);
+  }
+}
+
 }  // namespace
+
+void require_same_run(const Program& program, Transport& transport, const TrainOptions& options) {
+  heard_by_all(program, transport, [&] {
+    require_same_identity(BoundedWait(program, transport, options.op_timeout),
+                          identity_of_ranks(program, options));
+  });
+}
 
 TrainReport train(const Program& program, Transport& transport, const StageFactory& make_stage,
                   const TrainOptions& options) {
   const ExitGuard guard([&](int status) { end_at_exit(program, transport, status); });
   std::optional<Trainer> trainer;  // Outside, for its buffers to outlive the abort.
-  try {
+  return heard_by_all(program, transport, [&] {
     return trainer.emplace(program, transport, make_stage, options).run();
-  } catch (const Error& error) {
-    transport.abort(error.code(), error.what());
-    throw;
-  } catch (const std::exception& error) {
-    transport.abort(ExitCode::internal_error, error.what());
-    throw;
-  } catch (...) {
-    const RankStatus now = transport.status().read();
-    const std::string reason = fmt::format(
-        "rank {}, step {}: something that is no std::exception was thrown while the rank {}",
-        transport.rank(), now.step, describe(program, now, transport.rank()));
-    transport.abort(ExitCode::callback, reason);
-    throw Error(ExitCode::callback, reason);
-  }
+  });
 }
 
 }  // namespace dualpipe

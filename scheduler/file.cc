@@ -53,7 +53,9 @@ std::string read_all(std::FILE* file, const std::string& path, const HeadCheck& 
 }
 
 void write_all(std::FILE* file, const std::string& path, std::string_view content) {
-  if (std::fwrite(content.data(), 1, content.size(), file) != content.size() ||
+  // Of nothing there may be no address, which fwrite does not take.
+  if ((!content.empty() &&
+       std::fwrite(content.data(), 1, content.size(), file) != content.size()) ||
       std::fflush(file) != 0) {
     fail("write", path, errno);
   }

@@ -100,6 +100,36 @@ TEST_F(Checkpoint, FilesAreTheirOwnersAlone) {
   }
 }
 
+TEST_F(Checkpoint, SoAreItsDirectories) {
+  const fs::path below = path / "runs" / "first";
+  static_cast<void>(CheckpointDirectory(below.string()).write_part(1, 0, bytes_of("a")));
+  for (const fs::path& made : {path, path / "runs", below, below / "step-00000001"}) {
+    EXPECT_EQ(fs::status(made).permissions(), fs::perms::owner_all) << made;
+  }
+}
+
+// On a host that has no manifests: parts alone.
+TEST_F(Checkpoint, ARankRemovesItsOwnOldPartsAndNobodyElses) {
+  for (const std::uint64_t steps : {5U, 10U, 15U}) {
+    static_cast<void>(directory.write_part(steps, 1, bytes_of("a")));
+  }
+  static_cast<void>(directory.write_part(10, 3, bytes_of("b")));
+  directory.remove_parts_before(15, 1);
+  EXPECT_FALSE(fs::exists(path / "step-00000005"));
+  EXPECT_FALSE(fs::exists(path / "step-00000010/rank-00001.state"));
+  EXPECT_TRUE(fs::exists(path / "step-00000010/rank-00003.state"));
+  EXPECT_TRUE(fs::exists(path / "step-00000015/rank-00001.state"));
+}
+
+TEST_F(Checkpoint, AManifestThatCannotBeLookedAtIsAnError) {
+  write(1, "a", "b");
+  fs::create_directory(path / "step-00000002");
+  fs::create_symlink("manifest.json", path / "step-00000002/manifest.json");
+  EXPECT_THAT(refusal(ExitCode::input_output, [&] { return directory.newest_steps().has_value(); }),
+              AllOf(HasSubstr("step-00000002/manifest.json"),
+                    HasSubstr("Too many levels of symbolic links")));
+}
+
 TEST_F(Checkpoint, AnAlteredPartIsRefused) {
   const CheckpointManifest manifest = write(1, "weights", "b");
   const std::string part = file("step-00000001/rank-00000.state");
@@ -173,6 +203,20 @@ TEST(CheckpointStages, ComeBackToTheBit) {
   EXPECT_EQ(save_stages(fresh), state);
   EXPECT_EQ(find_stage_state(state, 1), fresh[1].object->save());
   EXPECT_EQ(find_stage_state(state, 2), std::nullopt);
+}
+
+TEST(CheckpointStages, ThatFailToComeBackAreNamed) {
+  const std::vector<HeldStage> stages = stages_after(0);
+  std::vector<std::byte> state = save_stages(stages);
+  state.erase(state.end() - sizeof(float), state.end());  // of the last stage, and of its header:
+  const std::size_t header = state.size() - (ToyStage::width - 1) * sizeof(float) - 8;
+  state[header] = std::byte{(ToyStage::width - 1) * sizeof(float)};
+  EXPECT_THAT(refusal(ExitCode::callback,
+                      [&] {
+                        restore_stages(state, stages);
+                        return 0;
+                      }),
+              AllOf(HasSubstr("restore() of stage 1 failed"), HasSubstr("as it was saved")));
 }
 
 TEST(CheckpointStages, OfAnotherRankOrCutShortAreRefused) {

@@ -53,5 +53,25 @@ TEST(HeldStage, NeighboursMustAgreeOnTheirBoundary) {
       AllOf(HasSubstr("stage 1 gives 0 bytes"), HasSubstr("stage 2 takes 20"), HasSubstr("agree")));
 }
 
+// A stage that says itself what the user can do keeps its code; anything else is its failure.
+TEST(HeldStage, ThatCannotBeMadeOrAllocatedIsNamedWithItsRank) {
+  const Program program = program_of("1f1b", 4, 4);
+  const ToyModel model{.stages = 4, .microbatches = 4, .before = {}};
+  const StageFactory refuses = [](int) -> std::unique_ptr<Stage> {
+    throw Error(ExitCode::infeasible, "no memory for 5 bytes");
+  };
+  EXPECT_THAT(refusal(ExitCode::infeasible,
+                      [&] { return make_held_stages(plan_rank(program, 2), refuses).size(); }),
+              HasSubstr("rank 2: making stage 2: no memory for 5 bytes"));
+  const StageFactory allocated = [&](int stage) {
+    std::unique_ptr<Stage> object = std::make_unique<ToyStage>(model, stage);
+    object->allocate(1);  // The second time is against its contract.
+    return object;
+  };
+  EXPECT_THAT(refusal(ExitCode::callback,
+                      [&] { return make_held_stages(plan_rank(program, 2), allocated).size(); }),
+              HasSubstr("rank 2: allocate() of stage 2 failed: broken contract"));
+}
+
 }  // namespace
 }  // namespace dualpipe

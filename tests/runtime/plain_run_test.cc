@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -103,6 +105,27 @@ TEST(PlainRun, ChangesNoParameterBeforeItIsTold) {
   plain.apply_gradients();
   plain.run(0);
   EXPECT_THAT(plain.gradient(0), Not(ElementsAreArray(first)));
+}
+
+TEST(PlainRun, NamesTheCallThatFails) {
+  ToyModel model{.stages = 2, .microbatches = 2, .before = {}};
+  for (const std::string bad : {"1F1", "0I0", "1W1", "optimizer of stage 1"}) {
+    model.before = [&](const std::string& call) {
+      if (call == bad) {
+        throw std::runtime_error("out of ideas");
+      }
+    };
+    CpuDevice device;
+    PlainRun plain(device, toy_factory(model), 2, 2);
+    EXPECT_THAT(
+        refusal(ExitCode::callback,
+                [&] {
+                  plain.run(3);
+                  plain.apply_gradients();
+                  return 0;
+                }),
+        AllOf(HasSubstr("step 3, without a pipeline: "), HasSubstr(bad + " failed: out of ideas")));
+  }
 }
 
 TEST(PlainRun, RefusesNeighboursThatDisagreeAboutTheirBoundary) {

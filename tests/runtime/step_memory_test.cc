@@ -1,6 +1,8 @@
 // What a step uses of its rank's memory, seen from inside its stages: as many activation slots and
 // as many bytes of buffers as were planned, no fewer and no more.
 
+#include "runtime/step_memory.h"
+
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -15,6 +17,7 @@
 
 #include "costs/cost_model.h"
 #include "runtime/executor.h"
+#include "runtime/held_stage.h"
 #include "runtime/message_buffer.h"
 #include "runtime/rank_plan.h"
 #include "runtime/stage.h"
@@ -48,6 +51,8 @@ struct Seen {
 // Its boundaries grow from stage to stage, and none is a multiple of a cache line.
 class WatchingStage final : public Stage {
  public:
+  static constexpr std::int64_t bytes_per_slot = 1009;
+
   WatchingStage(int stage, int stages, Seen& seen) : stage_(stage), stages_(stages), seen_(seen) {
     object_ = seen.activation_slots.size();
     seen.activation_slots.emplace_back();
@@ -56,7 +61,7 @@ class WatchingStage final : public Stage {
   [[nodiscard]] std::size_t input_bytes() const override { return boundary(stage_); }
   [[nodiscard]] std::size_t output_bytes() const override { return boundary(stage_ + 1); }
   [[nodiscard]] std::size_t parameter_count() const override { return 0; }
-  [[nodiscard]] std::int64_t activation_bytes() const override { return 0; }
+  [[nodiscard]] std::int64_t activation_bytes() const override { return bytes_per_slot; }
   void allocate(int /*activation_slots*/) override {}
   void forward(const StageOp& op, std::span<const std::byte> input,
                std::span<std::byte> output) override {
@@ -121,9 +126,9 @@ std::size_t bytes_of(const Seen& seen) {
   return bytes;
 }
 
-class StepMemory : public testing::TestWithParam<std::string_view> {};
+class StepMemoryOf : public testing::TestWithParam<std::string_view> {};
 
-TEST_P(StepMemory, IsWhatWasPlanned) {
+TEST_P(StepMemoryOf, IsWhatWasPlanned) {
   const Program program = compile_or_throw(
       generate(find_family(GetParam()), {.ranks = 4, .microbatches = 16, .chunks = 2}));
   const Pipeline& pipeline = program.pipeline();
@@ -138,17 +143,45 @@ TEST_P(StepMemory, IsWhatWasPlanned) {
 
     const RankPlan plan = plan_rank(program, transport.rank());
     ASSERT_EQ(seen.activation_slots.size(), plan.stages.size());
+    std::int64_t slots = 0;
     for (std::size_t held = 0; held < plan.stages.size(); ++held) {
       const RankPlan::HeldStage& stage = plan.stages[held];
       const int planned = stage.activation_slots;
       EXPECT_EQ(static_cast<int>(seen.activation_slots[held].size()), planned);
+      slots += planned;
       EXPECT_EQ(peak_alive(step.spans, pipeline, stage), planned)
           << "rank " << transport.rank() << ", stage " << stage.stage;
     }
+    const std::int64_t bytes =
+        static_cast<std::int64_t>(bytes_of(seen)) + slots * WatchingStage::bytes_per_slot;
+    EXPECT_EQ(executor.memory(), (StepBytes{.planned = bytes, .measured = bytes}));
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(Families, StepMemory,
+// What has not been in use is planned all the same.
+TEST(StepMemoryCounts, TheMostSlotsOfEachStageAtOnce) {
+  Seen seen;
+  std::vector<HeldStage> stages(2);
+  RankPlan plan;
+  for (const int stage : {0, 1}) {
+    stages[static_cast<std::size_t>(stage)].object =
+        std::make_unique<WatchingStage>(stage, 2, seen);
+    plan.stages.push_back(
+        {.stage = stage, .direction = 0, .activation_slots = 3, .weight_order = {}});
+  }
+  StepMemory memory(plan, stages, 70);
+  EXPECT_EQ(memory.bytes(), (StepBytes{.planned = 70 + 6 * 1009, .measured = 70}));
+  memory.occupy(0);
+  memory.occupy(0);
+  memory.release(0);
+  memory.occupy(1);
+  memory.release(1);
+  memory.occupy(0);
+  memory.release(0);
+  EXPECT_EQ(memory.bytes(), (StepBytes{.planned = 70 + 6 * 1009, .measured = 70 + 3 * 1009}));
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, StepMemoryOf,
                          testing::Values("gpipe", "1f1b", "interleaved", "zb-h1", "zb-v", "chimera",
                                          "dualpipe", "dualpipev"));
 

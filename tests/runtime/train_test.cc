@@ -22,7 +22,9 @@
 
 #include "costs/cost_model.h"
 #include "costs/error.h"
+#include "runtime/checkpoint.h"
 #include "runtime/cpu_device.h"
+#include "runtime/device.h"
 #include "runtime/plain_run.h"
 #include "runtime/stage.h"
 #include "runtime/status.h"
@@ -76,7 +78,9 @@ TrainReport report_of(const Program& program, const StageFactory& make_stage,
       first = std::move(report);
     } else {
       EXPECT_THAT(report.loss, IsEmpty());
-      EXPECT_THAT(report.timelines, IsEmpty());
+      EXPECT_THAT(report.step_time, IsEmpty());
+      EXPECT_THAT(report.typical.ranks, IsEmpty());
+      EXPECT_THAT(report.memory, IsEmpty());
       EXPECT_FALSE(report.max_gradient_difference);
     }
   });
@@ -100,36 +104,44 @@ TEST(Train, LossesAreThoseOfThePlainRunStepByStep) {
   }
 }
 
-TEST(Train, ReportsATimelineOfEveryStep) {
+TEST(Train, ReportsTheTimesOfEveryStepAndTheTimelineOfTheTypicalOne) {
   const Program program = program_of("dualpipe", 2, 4);
   std::vector<int> seen;
   TrainOptions options = steps(3);
   options.progress = [&](int step, double) { seen.push_back(step); };
   const TrainReport report = report_of(program, toy_factory(model_of(program)), options);
   EXPECT_THAT(seen, ElementsAreArray({0, 1, 2}));
-  ASSERT_EQ(report.timelines.size(), 3U);
   ASSERT_EQ(report.step_time.size(), 3U);
   EXPECT_EQ(report.tail_time.size(), 3U);
-  for (std::size_t step = 0; step < 3; ++step) {
-    const Timeline& timeline = report.timelines[step];
-    EXPECT_EQ(schedule_of(timeline), program.schedule());
-    EXPECT_EQ(report.step_time[step], makespan(timeline));
-    EXPECT_EQ(timeline.transfers.size(), program.messages().size());
-    for (const Transfer& transfer : timeline.transfers) {
-      EXPECT_EQ(transfer.bytes, static_cast<std::int64_t>(ToyStage::width * sizeof(float)));
-    }
-    ASSERT_EQ(timeline.clocks.size(), 2U);
-    EXPECT_EQ(timeline.clocks[0], RankClock{});
-    // Threads share one clock.
-    EXPECT_LE(std::chrono::abs(timeline.clocks[1].offset),
-              timeline.clocks[1].uncertainty + Time(1));
-    EXPECT_EQ(report.clock_uncertainty, timeline.clocks[1].uncertainty);
-    EXPECT_THAT(timeline.stage_bytes,
-                ElementsAreArray({StageBytes{.activation = 100, .weight_operands = 100},
-                                  StageBytes{.activation = 101, .weight_operands = 101}}));
-    EXPECT_EQ(parse_timeline(to_json(timeline), "own"), timeline);
+  EXPECT_EQ(report.typical_step, report.step_time[1] > report.step_time[2] ? 1U : 2U);
+  const Timeline& timeline = report.typical;
+  EXPECT_EQ(schedule_of(timeline), program.schedule());
+  EXPECT_EQ(report.step_time[report.typical_step], makespan(timeline));
+  EXPECT_EQ(timeline.transfers.size(), program.messages().size());
+  for (const Transfer& transfer : timeline.transfers) {
+    EXPECT_EQ(transfer.bytes, static_cast<std::int64_t>(ToyStage::width * sizeof(float)));
   }
+  ASSERT_EQ(timeline.clocks.size(), 2U);
+  EXPECT_EQ(timeline.clocks[0], RankClock{});
+  // Threads share one clock.
+  EXPECT_LE(std::chrono::abs(timeline.clocks[1].offset), timeline.clocks[1].uncertainty + Time(1));
+  EXPECT_EQ(report.clock_uncertainty, timeline.clocks[1].uncertainty);
+  EXPECT_THAT(timeline.stage_bytes,
+              ElementsAreArray({StageBytes{.activation = 100, .weight_operands = 100},
+                                StageBytes{.activation = 101, .weight_operands = 101}}));
+  EXPECT_EQ(parse_timeline(to_json(timeline), "own"), timeline);
   EXPECT_FALSE(report.max_gradient_difference);
+}
+
+TEST(Train, ReportsThePlannedAndTheMeasuredBytesOfEveryRank) {
+  const Program program = program_of("gpipe", 2, 3);
+  const TrainReport report = report_of(program, toy_factory(model_of(program)), steps(2));
+  ASSERT_EQ(report.memory.size(), 2U);
+  for (std::size_t rank = 0; rank < 2; ++rank) {
+    EXPECT_EQ(report.memory[rank].planned, report.memory[rank].measured);
+    // All three microbatches are alive at once, of 100 bytes at stage 0 and 101 at stage 1.
+    EXPECT_GT(report.memory[rank].measured, 3 * (100 + static_cast<std::int64_t>(rank)));
+  }
 }
 
 TEST(Train, VerifiesThatGradientsAreThePlainRuns) {
@@ -207,6 +219,92 @@ TEST(Train, AnOptimizerThatThrowsEndsAllRanksNamingItsStage) {
   for (const RankEnd& end : ends_when(program, model, steps(1))) {
     EXPECT_EQ(end.code, ExitCode::callback);
     EXPECT_THAT(end.message, HasSubstr("the optimizer of stage 1 failed: out of ideas"));
+  }
+}
+
+// What is called outside a step's slots: the words name it all the same.
+TEST(Train, AnyOtherCallThatThrowsEndsAllRanksNamingIt) {
+  const Program program = program_of("gpipe", 2, 3);
+  struct Case {
+    std::string call;
+    std::string words;
+  };
+  for (const Case& one : {Case{"loss of microbatch 1", "rank 1, step 0: the loss of microbatch 1"},
+                          Case{"allocate", "allocate() of stage "}}) {
+    ToyModel model = model_of(program);
+    model.before = model.before_others = [&](const std::string& call) {
+      if (call == one.call) {
+        throw std::runtime_error("out of ideas");
+      }
+    };
+    for (const RankEnd& end : ends_when(program, model, steps(2))) {
+      EXPECT_EQ(end.code, ExitCode::callback);
+      EXPECT_THAT(end.message, AllOf(HasSubstr(one.words), HasSubstr("failed: out of ideas")));
+    }
+  }
+  TrainOptions options = steps(2);
+  options.progress = [](int, double) { throw std::runtime_error("out of ideas"); };
+  for (const RankEnd& end : ends_when(program, model_of(program), options)) {
+    EXPECT_EQ(end.code, ExitCode::callback);
+    EXPECT_THAT(end.message, HasSubstr("step 0: the report of its loss failed: out of ideas"));
+  }
+}
+
+// The run without a pipeline has stages of its own, on rank 0: here the second one made of stage 1.
+TEST(Train, AStageThatFailsWithoutAPipelineIsNamed) {
+  const Program program = program_of("gpipe", 2, 3);
+  std::atomic<int> forwards = 0;
+  ToyModel model = model_of(program);
+  model.before = [&](const std::string& call) {
+    if (call == "1F2" && ++forwards == 2) {
+      throw std::runtime_error("out of ideas");
+    }
+  };
+  for (const RankEnd& end : ends_when(program, model, steps(1, true))) {
+    EXPECT_EQ(end.code, ExitCode::callback);
+    EXPECT_THAT(end.message, HasSubstr("step 0, without a pipeline: 1F2 failed: out of ideas"));
+  }
+}
+
+// What rank 1 is started with, where rank 0 has steps(3).
+std::vector<RankEnd> ends_with_second_rank(const TrainOptions& second) {
+  const Program program = program_of("gpipe", 2, 3);
+  return on_all_ranks(2, [&](Transport& transport) {
+    static_cast<void>(train(program, transport, toy_factory(model_of(program)),
+                            transport.rank() == 1 ? second : steps(3)));
+  });
+}
+
+TEST(Train, RanksWithOtherOptionsAreRefusedBeforeTheFirstStep) {
+  TrainOptions with_checkpoints = steps(3);
+  with_checkpoints.checkpoints = CheckpointOptions{.directory = testing::TempDir()};
+  TrainOptions with_build = steps(3);
+  with_build.build.add("config", std::string_view("p2p = 2"));
+  struct Case {
+    TrainOptions second;
+    std::string words;
+  };
+  for (const Case& one : {Case{steps(4), "rank 1 has another number of steps"},
+                          Case{steps(3, true), "rank 1 has another choice to verify"},
+                          Case{with_checkpoints, "rank 1 has another way of keeping checkpoints"},
+                          Case{with_build, "rank 1 has another config"}}) {
+    for (const RankEnd& end : ends_with_second_rank(one.second)) {
+      EXPECT_EQ(end.code, ExitCode::usage);
+      EXPECT_THAT(end.message, HasSubstr(one.words));
+    }
+  }
+}
+
+TEST(Train, RanksOfAnotherRunAreToldApartBeforeAnythingIsOpened) {
+  const Program program = program_of("gpipe", 2, 3);
+  const std::vector<RankEnd> ends = on_all_ranks(2, [&](Transport& transport) {
+    require_same_run(program, transport, steps(transport.rank() == 1 ? 4 : 3));
+    static_cast<void>(transport.wait(
+        transport.post_receive(1 - transport.rank(), MessageClass::control, {}), Deadline::max()));
+  });
+  for (const RankEnd& end : ends) {
+    EXPECT_EQ(end.code, ExitCode::usage);
+    EXPECT_THAT(end.message, HasSubstr("rank 1 has another number of steps"));
   }
 }
 

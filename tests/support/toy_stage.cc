@@ -68,6 +68,7 @@ std::size_t ToyStage::output_bytes() const {
 }
 
 void ToyStage::allocate(int activation_slots) {
+  begin_other("allocate");
   require(slots_.empty(), "allocate() is called once");
   slots_.resize(static_cast<std::size_t>(activation_slots));
 }
@@ -75,6 +76,12 @@ void ToyStage::allocate(int activation_slots) {
 void ToyStage::begin(const std::string& call) const {
   if (model_.before) {
     model_.before(call);
+  }
+}
+
+void ToyStage::begin_other(const std::string& call) const {
+  if (model_.before_others) {
+    model_.before_others(call);
   }
 }
 
@@ -189,11 +196,13 @@ void ToyStage::apply_gradient(std::span<const float> gradient) {
 }
 
 std::vector<std::byte> ToyStage::save() const {
+  begin_other("save");
   const std::span<const std::byte> bytes = std::as_bytes(std::span(parameters_));
   return {bytes.begin(), bytes.end()};
 }
 
 void ToyStage::restore(std::span<const std::byte> state) {
+  begin_other("restore");
   require(state.size() == parameters_.size() * sizeof(float), "a state comes back as it was saved");
   std::memcpy(parameters_.data(), state.data(), state.size());
 }

@@ -20,6 +20,8 @@ struct ToyModel {
   int microbatches = 1;
   // Called at the beginning of every call with its text, as "1F0"; may throw.
   std::function<void(const std::string& call)> before;
+  // Likewise of the calls outside a step's slots: "allocate", "save", "restore".
+  std::function<void(const std::string& call)> before_others = nullptr;
 };
 
 // Output i is input i times parameter i, plus half of the next input; the loss is half the sum of
@@ -62,6 +64,7 @@ class ToyStage final : public Stage {
   };
 
   void begin(const std::string& call) const;
+  void begin_other(const std::string& call) const;
   [[nodiscard]] std::string name(char kind, const StageOp& op) const;
   [[nodiscard]] const Slot& occupied(const StageOp& op, Progress progress) const;
   void compute_forward(const StageOp& op, std::span<const std::byte> input,
