@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cstddef>
 #include <span>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -81,8 +80,8 @@ TEST(GatherValues, OfAnotherSizeAreRefusedNamingTheRank) {
 
 TEST(GatherResults, GivesRankZeroWhatEveryAttemptReturned) {
   for (const RankEnd& end : ends_of([](const BoundedWait& waits, int rank) {
-         const auto results =
-             gather_results(waits, [&] { return bytes_of(std::string(rank, 'x')); });
+         const auto results = gather_results(
+             waits, [&] { return bytes_of(std::string(static_cast<std::size_t>(rank), 'x')); });
          if (rank == 0) {
            EXPECT_THAT(results, ElementsAre(bytes_of(""), bytes_of("x"), bytes_of("xx")));
          }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
@@ -16,9 +17,11 @@
 
 #include "costs/error.h"
 #include "runtime/checkpoint.h"
+#include "runtime/inproc_transport.h"
 #include "runtime/stage.h"
 #include "runtime/train.h"
 #include "runtime/transport.h"
+#include "runtime/watchdog.h"
 #include "scheduler/compile.h"
 #include "scheduler/file.h"
 #include "scheduler/generate.h"
@@ -30,11 +33,9 @@ namespace dualpipe {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AllOf;
 using testing::ElementsAre;
 using testing::ElementsAreArray;
 using testing::HasSubstr;
-using testing::IsEmpty;
 
 // Runs of three ranks that keep checkpoints every three steps, all in one directory or each rank in
 // its own as on hosts that share none.
@@ -61,7 +62,7 @@ class RunCheckpointsTest : public testing::Test {
       options.checkpoints = CheckpointOptions{
           .directory = directory(transport.rank(), run.apart), .every = 3, .resume = run.resume};
       options.identity.add("seed", run.seed);
-      TrainReport report = train(program_, transport, make_stage_, options);
+      const TrainReport report = train(program_, transport, make_stage_, options);
       if (transport.rank() == 0) {
         loss_ = report.loss;
       }
@@ -96,6 +97,20 @@ class RunCheckpointsTest : public testing::Test {
   StageFactory make_stage_ = toy_factory(model_);
   std::vector<double> loss_;  // of the last run
 };
+
+TEST_F(RunCheckpointsTest, AreDueEverySoManyStepsAndAtTheEnd) {
+  const std::vector<std::unique_ptr<Transport>> transports = make_inproc_transports(3);
+  const BoundedWait waits(program_, *transports.front(), std::chrono::seconds(1));
+  const CheckpointOptions options{.directory = directory(0, false), .every = 3};
+  const RunCheckpoints checkpoints(options, waits, {}, 8);
+  std::vector<int> due;
+  for (int steps = 1; steps <= 8; ++steps) {
+    if (checkpoints.is_due(steps)) {
+      due.push_back(steps);
+    }
+  }
+  EXPECT_THAT(due, ElementsAre(3, 6, 8));
+}
 
 TEST_F(RunCheckpointsTest, AResumedRunGoesOnToTheSameBits) {
   expect_success({.steps = 8, .apart = true});

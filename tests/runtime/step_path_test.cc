@@ -23,7 +23,9 @@
 #include "runtime/models/cpu_math.h"
 #include "runtime/models/math.h"
 #include "runtime/models/model.h"
+#include "runtime/run_record.h"
 #include "runtime/stage.h"
+#include "runtime/step_marks.h"
 #include "runtime/transport.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
@@ -106,13 +108,15 @@ constexpr std::array<std::string_view, 4> families{"1f1b", "interleaved", "zb-h1
 void expect_free_steps(std::string_view family, const StageFactory& make_stage,
                        const Program& program, Transport& transport) {
   Executor executor(program, transport, make_stage, {});
-  executor.run(0);
+  RunRecord record(program, transport.rank(), 4);
+  record.add(executor.run(0));
   executor.reduce_replicas();
   const Counts before = counts;
   for (std::uint64_t step = 1; step < 4; ++step) {
-    executor.run(step);
+    const RankStep& done = executor.run(step);
     executor.reduce_replicas();
     executor.apply_gradients();
+    record.add(done);
   }
   const Counts after = counts;
   EXPECT_EQ(after.allocations - before.allocations, 0) << family << ", rank " << transport.rank();

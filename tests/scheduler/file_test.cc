@@ -10,6 +10,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 
 #include "costs/error.h"
@@ -126,7 +127,7 @@ TEST_F(File, IsForWhomItsCareSays) {
   write_file(path("was ordinary"), "x");
   write_file(path("was ordinary"), "x", FileCare::personal);
   ASSERT_EQ(::mkfifo(path("pipe").c_str(), 0644), 0);
-  std::fstream both_ends(path("pipe"), std::ios::in | std::ios::out);
+  const std::fstream both_ends(path("pipe"), std::ios::in | std::ios::out);
   write_file(path("pipe"), "x", FileCare::personal);
   ::umask(usual);
   EXPECT_EQ(mode_of(path("ordinary")), 0644U);
