@@ -62,17 +62,6 @@ int checked_rank(const Program& program, const Transport& transport) {
   return transport.rank();
 }
 
-// Whatever `work` throws ends the job before it goes on: the other ranks wait for this one, and may
-// still be copying to and from the buffers that its caller is about to free.
-template <typename Work>
-decltype(auto) heard_by_all(const Program& program, Transport& transport, const Work& work) {
-  try {
-    return work();
-  } catch (...) {
-    throw_on_all_ranks(program, transport);
-  }
-}
-
 }  // namespace
 
 class Executor::State {

@@ -35,4 +35,16 @@ void abort_with_current_exception(Transport& transport);
 // told at all. Throws what Transport::check() throws when the job is being aborted already.
 void abort_unless_first_rank_does(Transport& transport, std::chrono::nanoseconds patience);
 
+// Whatever `work` throws ends the job before it goes on, as throw_on_all_ranks(): the other ranks
+// wait for this one, and may still be copying to and from the buffers that its caller is about to
+// free.
+template <typename Work>
+decltype(auto) heard_by_all(const Program& program, Transport& transport, const Work& work) {
+  try {
+    return work();
+  } catch (...) {
+    throw_on_all_ranks(program, transport);
+  }
+}
+
 }  // namespace dualpipe

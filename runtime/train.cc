@@ -285,17 +285,6 @@ class Trainer {
   ::_exit(static_cast<int>(ExitCode::callback));
 }
 
-// Calls `work`, and tells the other ranks of what it throws before throwing it.
-template <typename Work>
-auto heard_by_all(const Program& program, Transport& transport, const Work& work)
-    -> decltype(work()) {
-  try {
-    return work();
-  } catch (...) {
-    throw_on_all_ranks(program, transport);
-  }
-}
-
 }  // namespace
 
 void require_same_run(const Program& program, Transport& transport, const TrainOptions& options) {

@@ -288,7 +288,7 @@ TEST(ExecutorAlone, EndsTheJobWhenAStageCannotBeMade) {
   };
   expect_the_job_to_end(
       on_all_ranks(2, [&](Transport& transport) { run_one_step(program, transport, make_stage); }),
-      "rank 1: allocate() of stage 1 failed: no memory for weights");
+      "rank 1: making stage 1 failed: no memory for weights");
 }
 
 TEST(ExecutorAlone, EndsTheJobWhenALossCannotBeTold) {
