@@ -27,13 +27,7 @@ over_nccl=$(losses)
 run "$program" --transport cuda-inproc --ranks "$ranks" --verify
 verified || fail "on threads: other gradients than without a pipeline"
 [[ $(losses) == "$over_nccl" ]] || fail "on threads: other losses than $over_nccl"
+cp "$work/result" "$work/on_threads"
 run "$program" --transport inproc --ranks "$ranks"
-numbers() { tr -c '0-9.e+\n-' ' ' <<<"${1#*:}"; }
-paste <(numbers "$over_nccl") <(numbers "$(losses)") |
-  awk '{ half = NF / 2
-         for (i = 1; i <= half; ++i) {
-           difference = $i - $(i + half)
-           if (difference < 0) difference = -difference
-           if (difference > 1e-4 * $i) bad = 1
-         } }
-       END { exit bad }' || fail "on processors: losses far from $over_nccl"
+difference=$("$(dirname "$0")/../../support/near_losses.sh" "$work/on_threads" "$work/result" 1e-4) ||
+  fail "on processors: $difference"
