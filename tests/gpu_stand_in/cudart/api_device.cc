@@ -1,6 +1,7 @@
 // Devices and errors. The names, parameters and rules are those of NVIDIA's documentation.
 
 #include <cstddef>
+#include <cstdio>
 #include <cstring>
 #include <string_view>
 
@@ -65,7 +66,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
     properties->maxThreadsPerBlock = 1024;
     properties->warpSize = 32;
     properties->unifiedAddressing = 1;
-    properties->pciBusID = device + 1;
+    properties->pciBusID = stand_in::settings().first_bus + device;
     return cudaSuccess;
   });
 }
@@ -90,6 +91,40 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
       stand_in::complain("cudaDeviceGetAttribute knows only the compute capability and SM count");
       return note(cudaErrorNotSupported);
   }
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char* text, int length, int device) {
+  return guarded([&] {
+    if (device < 0 || device >= stand_in::settings().devices) {
+      return cudaErrorInvalidDevice;
+    }
+    const int bus = stand_in::settings().first_bus + device;
+    const int written =
+        std::snprintf(text, static_cast<std::size_t>(length), "0000:%02x:00.0", bus);
+    return written > 0 && written < length ? cudaSuccess : cudaErrorInvalidValue;
+  });
+}
+
+cudaError_t cudaDeviceCanAccessPeer(int* can, int device, int peer) {
+  return guarded([&] {
+    const int devices = stand_in::settings().devices;
+    if (device < 0 || device >= devices || peer < 0 || peer >= devices) {
+      return cudaErrorInvalidDevice;
+    }
+    *can = device == peer ? 0 : 1;
+    return cudaSuccess;
+  });
+}
+
+// Copies need no leave here, and kernels get none: they are still found out.
+cudaError_t cudaDeviceEnablePeerAccess(int peer, unsigned flags) {
+  return guarded([&] {
+    stand_in::Device& device = stand_in::current_device();
+    if (flags != 0 || peer == device.number()) {
+      return cudaErrorInvalidDevice;
+    }
+    return device.let_reach(peer) ? cudaSuccess : cudaErrorPeerAccessAlreadyEnabled;
+  });
 }
 
 cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
@@ -154,6 +189,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorLaunchFailure";
     case cudaErrorNotPermitted:
       return "cudaErrorNotPermitted";
+    case cudaErrorPeerAccessAlreadyEnabled:
+      return "cudaErrorPeerAccessAlreadyEnabled";
     case cudaErrorNotSupported:
       return "cudaErrorNotSupported";
     default:
@@ -189,6 +226,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "unspecified launch failure";
     case cudaErrorNotPermitted:
       return "operation not permitted";
+    case cudaErrorPeerAccessAlreadyEnabled:
+      return "peer access is already enabled";
     case cudaErrorNotSupported:
       return "operation not supported";
     default:

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -11,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -87,8 +89,10 @@ void run_kernel(Device& device, const std::string& name, const stand_in::BoundKe
     device.fail(cudaErrorIllegalAddress);
     return;
   }
+  const auto end = std::chrono::steady_clock::now() + stand_in::settings().kernel_min;
   try {
     kernel.run(shape);
+    std::this_thread::sleep_until(end);
   } catch (const std::exception& error) {
     stand_in::complain("kernel " + name + ": " + error.what());
     device.fail(cudaErrorLaunchFailure);

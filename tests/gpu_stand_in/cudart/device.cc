@@ -53,6 +53,11 @@ void Device::wait_for_all() {
   }
 }
 
+bool Device::let_reach(int peer) {
+  const std::scoped_lock lock(mutex_);
+  return peers_.insert(peer).second;
+}
+
 bool Device::take_memory(std::size_t bytes) {
   const std::scoped_lock lock(mutex_);
   if (bytes > settings().memory_bytes - taken_bytes_) {

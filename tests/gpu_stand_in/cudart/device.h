@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <vector>
 
 #include <cuda_runtime_api.h>
@@ -33,6 +34,9 @@ class Device {
   // Until all that has been asked for is done.
   void wait_for_all();
 
+  // false: it was let before.
+  [[nodiscard]] bool let_reach(int peer);
+
   // false: there is not that much.
   [[nodiscard]] bool take_memory(std::size_t bytes);
   void give_back_memory(std::size_t bytes);
@@ -46,6 +50,7 @@ class Device {
   std::shared_ptr<Stream> default_stream_;
   std::vector<std::shared_ptr<Stream>> streams_;
   std::size_t taken_bytes_ = 0;
+  std::set<int> peers_;
 };
 
 }  // namespace stand_in

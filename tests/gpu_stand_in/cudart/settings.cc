@@ -30,6 +30,7 @@ void read(const char* name, Integer& value) {
 Settings read_all() {
   Settings settings;
   std::int64_t delay_max = 0;
+  std::int64_t kernel_min = 0;
   std::uint64_t rank = 0;
   read("STAND_IN_DEVICES", settings.devices);
   read("STAND_IN_DRIVER_VERSION", settings.driver_version);
@@ -37,8 +38,11 @@ Settings read_all() {
   read("STAND_IN_QUEUE", settings.queue_capacity);
   read("STAND_IN_DELAY_US", delay_max);
   read("STAND_IN_SEED", settings.seed);
+  read("STAND_IN_FIRST_BUS", settings.first_bus);
+  read("STAND_IN_KERNEL_US", kernel_min);
   read("STAND_IN_FAILING_KERNEL", settings.failing_kernel);
   read("OMPI_COMM_WORLD_RANK", rank);
+  settings.kernel_min = std::chrono::microseconds(kernel_min);
   settings.delay_max = std::chrono::microseconds(delay_max);
   settings.seed = settings.seed * 4096 + rank;
   return settings;

@@ -23,6 +23,10 @@ struct Settings {
   // to so many microseconds, drawn from the seed, the MPI rank and the stream's number.
   std::chrono::microseconds delay_max{0};
   std::uint64_t seed = 0;
+  // STAND_IN_FIRST_BUS: the PCI bus of the first of them; the others are on the next ones.
+  int first_bus = 1;
+  // STAND_IN_KERNEL_US: what every kernel takes at least.
+  std::chrono::microseconds kernel_min{0};
   // STAND_IN_FAILING_KERNEL: the process's kernel of this number, from 1, touches memory that is
   // not there; 0: none does.
   std::uint64_t failing_kernel = 0;

@@ -1,11 +1,13 @@
 // NCCL's functions. Their names, parameters and rules are those of NVIDIA's documentation.
 
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdlib>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include <cuda_runtime_api.h>
@@ -40,6 +42,13 @@ ncclResult_t with(ncclComm_t handle, const Body& body) {
 ncclResult_t fail_without_communicator(ncclResult_t result, const std::string& why) {
   stand_in::set_last_error(why);
   return result;
+}
+
+// STAND_IN_STUCK: freeing a communicator never comes to an end.
+void get_stuck_if_told() {
+  while (std::getenv("STAND_IN_STUCK") != nullptr) {
+    std::this_thread::sleep_for(std::chrono::seconds(1));
+  }
 }
 
 bool is_asked_to_block(const ncclConfig_t* config) {
@@ -190,6 +199,7 @@ ncclResult_t ncclCommFinalize(ncclComm_t handle) {
 
 // All ranks must call it: it returns when they have, or have aborted.
 ncclResult_t ncclCommDestroy(ncclComm_t handle) {
+  get_stuck_if_told();
   return with(handle, [&](const Handle& communicator) {
     communicator->close();
     const ncclResult_t result = end_communicator(handle, communicator);
@@ -201,6 +211,7 @@ ncclResult_t ncclCommDestroy(ncclComm_t handle) {
 // Waits for launches that stand behind other work in their streams, as NCCL's does: what that work
 // waits for must be aborted or revoked before.
 ncclResult_t ncclCommAbort(ncclComm_t handle) {
+  get_stuck_if_told();
   return with(handle, [&](const Handle& communicator) {
     communicator->stop();
     return end_communicator(handle, communicator);

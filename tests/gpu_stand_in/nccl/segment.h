@@ -38,7 +38,7 @@ struct alignas(cache_line) Lane {
 struct Member {
   std::atomic<bool> has_joined;
   std::array<char, 64> host_id;  // NCCL_HOSTID, which tells one host from another
-  int device;
+  int bus;                       // PCI, of its device
 };
 
 class Segment {
