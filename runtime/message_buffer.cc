@@ -50,8 +50,12 @@ std::uint64_t checksum_of(WireHeader wire, std::span<const std::byte> payload) {
   return dualpipe::checksum_of(payload, dualpipe::checksum_of(std::as_bytes(std::span(&wire, 1))));
 }
 
-constexpr std::size_t round_up(std::size_t bytes) {
-  return (bytes + alignment - 1) / alignment * alignment;
+// The least offset from `bytes` on for a message whose payload begins at a multiple of
+// payload_alignment.
+constexpr std::size_t next_offset(std::size_t bytes) {
+  constexpr std::size_t unit = MessageArena::payload_alignment;
+  return (bytes + MessageBuffer::header_bytes + unit - 1) / unit * unit -
+         MessageBuffer::header_bytes;
 }
 
 }  // namespace
@@ -134,8 +138,8 @@ void DeviceMessage::check_header(const MessageHeader& expected) const {
 std::size_t MessageArena::reserve(std::size_t payload_bytes) {
   CHECK(!sealed_);
   const std::size_t length = MessageBuffer::header_bytes + payload_bytes;
-  ranges_.push_back({.offset = bytes_, .length = length});
-  bytes_ += round_up(length);
+  ranges_.push_back({.offset = next_offset(bytes_), .length = length});
+  bytes_ = ranges_.back().offset + length;
   return ranges_.size() - 1;
 }
 

@@ -78,6 +78,10 @@ struct DeviceMessage {
 // whole.
 class MessageArena {
  public:
+  // Of payloads, from the beginning of the memory: how a product of matrices is computed, and so
+  // its last bits, may depend on how its operands are aligned, up to what a GPU's allocations are.
+  static constexpr std::size_t payload_alignment = 256;
+
   // Memory for one message of this payload; valid as long as the arena. Requires: not yet sealed.
   [[nodiscard]] std::size_t reserve(std::size_t payload_bytes);  // returns an index
   // Allocates zeroed memory; from then on at() works and reserve() does not. The device must

@@ -124,15 +124,18 @@ TEST(MessageArena, MessagesAreAlignedAndApart) {
   }
   arena.seal(device);
   const std::byte* end = nullptr;
+  const std::byte* const first = arena.at(0).payload().data();
   for (std::size_t k = 0; k < sizes.size(); ++k) {
     const MessageBuffer buffer = arena.at(k);
     EXPECT_EQ(buffer.payload().size(), sizes[k]);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(buffer.message().data()) % 64, 0U);
+    EXPECT_EQ((buffer.payload().data() - first) % 256, 0) << k;
     EXPECT_GE(buffer.message().data(), end);
     end = buffer.message().data() + buffer.message().size();
   }
-  // Headers and payloads, each rounded up to 64: 64 + 128 + 128 + 192 + 4160.
-  EXPECT_EQ(arena.bytes(), 4672U);
+  // Payloads from 256, 512, 768, 1024 and 1280 on: between them there is room for a header, and the
+  // fourth with its next one's header, 1124 + 64, ends before 1280.
+  EXPECT_EQ(arena.bytes(), 1280U + 4096U);
 }
 
 TEST(MessageArena, MayBeEmpty) {

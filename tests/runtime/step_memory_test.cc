@@ -116,12 +116,12 @@ int peak_alive(const std::vector<Span>& spans, const Pipeline& pipeline,
   return peak;
 }
 
-// Header and payload of each, every one on cache lines of its own; and the two messages that
-// replicas would exchange, which are empty here.
+// Payloads begin at multiples of 256 with room for the next one's header behind each; and then
+// there are the two messages that replicas would exchange, which are empty here.
 std::size_t bytes_of(const Seen& seen) {
-  std::size_t bytes = 2 * MessageBuffer::header_bytes;
+  std::size_t bytes = 2 * std::size_t{256};
   for (const auto& [begin, size] : seen.buffers) {
-    bytes += MessageBuffer::header_bytes + (size + 63) / 64 * 64;
+    bytes += (size + MessageBuffer::header_bytes + 255) / 256 * 256;
   }
   return bytes;
 }
