@@ -1,7 +1,10 @@
 #include "runtime/cuda/cuda_device.h"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <ratio>
 #include <span>
@@ -29,6 +32,10 @@ using Clock = std::chrono::steady_clock;
 constexpr int polls_yielding = 200;                  // before a thread that waits sleeps
 constexpr std::chrono::microseconds poll_pause{20};  // between two looks from then on
 constexpr std::chrono::seconds tie_limit{5};         // for an empty queue to take one event
+constexpr std::uint64_t slots_ahead_max = 64;
+// Half of what a stream takes before whoever asks for more has to wait: the other half is for the
+// slot that is being asked for.
+constexpr std::uint64_t pieces_ahead_max = 500;
 
 std::string version_text(int version) {
   return fmt::format("{}.{}", version / 1000, version % 1000 / 10);
@@ -97,6 +104,7 @@ CudaDevice::CudaDevice(int ordinal) : ordinal_(ordinal) {
   }
   make_current();
   require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
+  require(cudaStreamCreateWithFlags(&side_stream_, cudaStreamNonBlocking), "making a stream");
   for (cudaEvent_t& event : tie_events_) {
     require(cudaEventCreateWithFlags(&event, cudaEventDefault), "making an event");
   }
@@ -113,11 +121,24 @@ CudaDevice::~CudaDevice() {
     cudaEventDestroy(event);
   }
   cudaEventDestroy(finish_event_);
+  cudaStreamDestroy(side_stream_);
   cudaStreamDestroy(stream_);
 }
 
 void CudaDevice::make_current() const {
   require(cudaSetDevice(ordinal_), "choosing a GPU");
+}
+
+std::string CudaDevice::bus_id() const {
+  std::array<char, 32> text{};
+  require(cudaDeviceGetPCIBusId(text.data(), static_cast<int>(text.size()), ordinal_),
+          "asking where a GPU is");
+  return text.data();
+}
+
+int CudaDevice::run_ahead_max() const {
+  const std::uint64_t in_slot = std::max<std::uint64_t>(1, asked_in_slot_max_);
+  return static_cast<int>(std::min(slots_ahead_max, pieces_ahead_max / in_slot));
 }
 
 std::byte* CudaDevice::allocate(std::size_t bytes, MemoryHome home) {
@@ -161,6 +182,7 @@ void CudaDevice::copy(std::span<const std::byte> from, std::span<std::byte> to) 
   CHECK(from.size() == to.size());
   if (!from.empty()) {
     make_current();
+    note_asked(1);
     require(cudaMemcpyAsync(to.data(), from.data(), from.size(), cudaMemcpyDefault, stream_),
             "copying");
   }
@@ -169,6 +191,7 @@ void CudaDevice::copy(std::span<const std::byte> from, std::span<std::byte> to) 
 void CudaDevice::zero(std::span<std::byte> memory) {
   if (!memory.empty()) {
     make_current();
+    note_asked(1);
     require(cudaMemsetAsync(memory.data(), 0, memory.size(), stream_), "zeroing memory");
   }
 }
@@ -179,6 +202,7 @@ void CudaDevice::add(std::span<const float> addend, std::span<float> sum) {
     return;
   }
   make_current();
+  note_asked(1);
   launch(launch_of_elements(stream_, sum.size()), dualpipe_add, addend.data(), sum.data(),
          sum.size());
 }
@@ -192,8 +216,16 @@ void CudaDevice::reserve_marks(std::size_t count) {
   }
 }
 
+// A slot lies between two marks of neighbouring numbers (step_marks.h). What lies between others,
+// such as the optimizer or a run without a pipeline, is asked for while no message is on its way.
 void CudaDevice::mark(std::size_t number) {
   make_current();
+  note_asked(1);
+  if (number == last_mark_ + 1) {
+    asked_in_slot_max_ = std::max(asked_in_slot_max_, asked_ - asked_at_mark_);
+  }
+  asked_at_mark_ = asked_;
+  last_mark_ = number;
   Mark& mark = marks_[number];
   require(cudaEventRecord(mark.event, stream_), "setting a mark");
   mark.set = ++marks_set_;

@@ -1,5 +1,6 @@
 // A GPU as a device: one queue, which is its compute stream, marks that are CUDA's events, and one
-// allocation for each DeviceMemory. The header has nothing of CUDA's in it; the library
+// allocation for each DeviceMemory. Beside the queue there is a second stream, for what a Math does
+// on the side. The header has nothing of CUDA's in it; the library
 // dualpipe::cuda does, and exists only where CMake found CUDA.
 //
 // CUDA keeps the current GPU per thread. Every function here makes the device's own current in the
@@ -44,7 +45,10 @@ class CudaDevice final : public Device {
   CudaDevice& operator=(const CudaDevice&) = delete;
 
   [[nodiscard]] std::string_view name() const override { return "cuda"; }
-  [[nodiscard]] int run_ahead_max() const override { return 64; }
+  // 64, or fewer where slots ask for so much that the queue, which takes about a thousand pieces of
+  // work, would fill up: then the host would wait in CUDA, without a deadline. What a slot asks for
+  // is learned from those asked for so far. 0: a single slot comes near to filling it.
+  [[nodiscard]] int run_ahead_max() const override;
   [[nodiscard]] bool memory_is_hosts() const override { return false; }
 
   [[nodiscard]] std::byte* allocate(std::size_t bytes, MemoryHome home) override;
@@ -70,6 +74,14 @@ class CudaDevice final : public Device {
   // For whoever asks for work on this device by other ways than this class.
   [[nodiscard]] int ordinal() const { return ordinal_; }
   [[nodiscard]] CUstream_st* stream() const { return stream_; }
+  // The second one, without an order between the two.
+  [[nodiscard]] CUstream_st* side_stream() const { return side_stream_; }
+  // They say how many pieces of work that is: launches, copies, waits.
+  void note_asked(std::size_t pieces) { asked_ += pieces; }
+  // Of this class and others, since the device was made.
+  [[nodiscard]] std::uint64_t asked() const { return asked_; }
+  // Where the GPU is on its host's buses, as "0000:01:00.0": the same for all processes there.
+  [[nodiscard]] std::string bus_id() const;
   void make_current() const;
 
   // How far time_of() may be off, from the last step's tie to the host's clock.
@@ -92,6 +104,11 @@ class CudaDevice final : public Device {
 
   int ordinal_;
   CUstream_st* stream_ = nullptr;
+  CUstream_st* side_stream_ = nullptr;
+  std::uint64_t asked_ = 0;
+  std::uint64_t asked_at_mark_ = 0;      // the last one
+  std::uint64_t asked_in_slot_max_ = 0;  // of any slot so far
+  std::size_t last_mark_ = 0;            // its number
   std::vector<Mark> marks_;
   std::uint64_t marks_set_ = 0;
   std::array<CUevent_st*, 3> tie_events_{};

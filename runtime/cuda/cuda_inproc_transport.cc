@@ -1,5 +1,6 @@
 #include "runtime/cuda/cuda_inproc_transport.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <memory>
@@ -74,6 +75,28 @@ struct Member {
   [[nodiscard]] Events& events_of(Ticket ticket) { return *events[Operations::place(ticket)]; }
 };
 
+// Copies between GPUs that can reach each other go straight then, not by way of the host.
+void connect_gpus(int gpus) {
+  for (int one = 0; one < gpus; ++one) {
+    require(cudaSetDevice(one), "choosing a GPU");
+    for (int other = 0; other < gpus; ++other) {
+      int can = 0;
+      if (other != one) {
+        require(cudaDeviceCanAccessPeer(&can, one, other), "asking what GPUs can reach");
+      }
+      if (can == 0) {
+        continue;
+      }
+      const cudaError_t result = cudaDeviceEnablePeerAccess(other, 0);
+      if (result == cudaErrorPeerAccessAlreadyEnabled) {
+        static_cast<void>(cudaGetLastError());  // or it would be told again elsewhere
+      } else {
+        require(result, "letting GPUs reach each other");
+      }
+    }
+  }
+}
+
 // What the ranks share.
 class Hub {
  public:
@@ -84,6 +107,7 @@ class Hub {
     for (int rank = 0; rank < ranks; ++rank) {
       members_.push_back(std::make_unique<Member>(rank % gpus));
     }
+    connect_gpus(std::min(ranks, gpus));
   }
 
   [[nodiscard]] int ranks() const { return static_cast<int>(members_.size()); }

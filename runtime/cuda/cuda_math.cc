@@ -49,21 +49,6 @@ class StreamOrder {
   cudaEvent_t event_ = nullptr;
 };
 
-class SideStream {
- public:
-  SideStream() {
-    require(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "making a stream");
-  }
-  ~SideStream() { cudaStreamDestroy(stream_); }
-  SideStream(const SideStream&) = delete;
-  SideStream& operator=(const SideStream&) = delete;
-
-  [[nodiscard]] cudaStream_t get() const { return stream_; }
-
- private:
-  cudaStream_t stream_ = nullptr;
-};
-
 class CudaMath final : public Math {
  public:
   // Without a side: the stream is a side itself.
@@ -72,9 +57,8 @@ class CudaMath final : public Math {
 
   CudaMath(CudaDevice& device, ProductPrecision precision)
       : CudaMath(device, device.stream(), precision) {
-    side_stream_ = std::make_unique<SideStream>();
     order_ = std::make_unique<StreamOrder>();
-    side_ = std::make_unique<CudaMath>(device, side_stream_->get(), precision);
+    side_ = std::make_unique<CudaMath>(device, device.side_stream(), precision);
   }
 
   [[nodiscard]] Device& device() override { return device_; }
@@ -82,23 +66,27 @@ class CudaMath final : public Math {
   [[nodiscard]] Math* side() override { return side_.get(); }
   void fork() override {
     CHECK(side_);
-    order_->put(side_stream_->get(), stream_);
+    device_.note_asked(2);
+    order_->put(side_->stream_, stream_);
   }
   void join() override {
     CHECK(side_);
-    order_->put(stream_, side_stream_->get());
+    device_.note_asked(2);
+    order_->put(stream_, side_->stream_);
   }
 
   using Math::copy;
   void copy(std::span<const std::byte> from, std::span<std::byte> to) override {
     CHECK(from.size() == to.size());
     if (!from.empty()) {
+      device_.note_asked(1);
       require(cudaMemcpyAsync(to.data(), from.data(), from.size(), cudaMemcpyDefault, stream_),
               "copying");
     }
   }
   void zero(std::span<float> values) override {
     if (!values.empty()) {
+      device_.note_asked(1);
       require(cudaMemsetAsync(values.data(), 0, values.size_bytes(), stream_), "zeroing memory");
     }
   }
@@ -139,16 +127,21 @@ class CudaMath final : public Math {
   void adamw(const AdamWStep& step, const AdamWTensor& tensor) override;
 
  private:
-  [[nodiscard]] KernelLaunch elements(std::size_t count) const {
+  // Each for one launch.
+  [[nodiscard]] KernelLaunch elements(std::size_t count) {
+    device_.note_asked(1);
     return launch_of_elements(stream_, count);
   }
-  [[nodiscard]] KernelLaunch matrix(std::size_t rows, std::size_t columns) const {
+  [[nodiscard]] KernelLaunch matrix(std::size_t rows, std::size_t columns) {
+    device_.note_asked(1);
     return launch_of_matrix(stream_, rows, columns);
   }
-  [[nodiscard]] KernelLaunch block_per_row(std::size_t rows) const {
+  [[nodiscard]] KernelLaunch block_per_row(std::size_t rows) {
+    device_.note_asked(1);
     return {.stream = stream_, .grid = dim3(number(rows)), .threads = row_threads};
   }
-  [[nodiscard]] KernelLaunch block_per_columns(std::size_t columns) const {
+  [[nodiscard]] KernelLaunch block_per_columns(std::size_t columns) {
+    device_.note_asked(1);
     const unsigned blocks = (number(columns) + block_columns - 1) / block_columns;
     return {.stream = stream_, .grid = dim3(blocks), .threads = column_threads};
   }
@@ -160,7 +153,6 @@ class CudaMath final : public Math {
   CudaDevice& device_;
   cudaStream_t stream_;
   CudaProducts products_;
-  std::unique_ptr<SideStream> side_stream_;
   std::unique_ptr<StreamOrder> order_;
   std::unique_ptr<CudaMath> side_;
 };

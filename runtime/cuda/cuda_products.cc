@@ -89,6 +89,8 @@ void CudaProducts::multiply(const Product& product, const Matrix& result) {
   CHECK((left.transposed ? left.columns : left.rows) == result.rows);
   CHECK((right.transposed ? right.rows : right.columns) == result.columns);
   CHECK((right.transposed ? right.columns : right.rows) == inner);
+  // A product is one kernel, or two where its sums are divided; each rounding is one.
+  device_.note_asked(precision_ == ProductPrecision::float32 ? 2 : 4);
   const cudaDataType type = precision_ == ProductPrecision::float32 ? CUDA_R_32F : CUDA_R_16BF;
   const Operand first = operand(right, product.count, right_);
   const Operand second = operand(left, product.count, left_);

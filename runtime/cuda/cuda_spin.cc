@@ -104,6 +104,7 @@ class CudaSpinStage final : public Stage {
   // Boundaries without messages have empty buffers, which begin nowhere.
   void launch(const std::byte* input, std::byte* output, const Messages& messages, Time time) {
     device_.make_current();
+    device_.note_asked(1);
     dualpipe::launch({.stream = device_.stream(), .grid = dim3(1), .threads = 1}, dualpipe_spin,
                      reinterpret_cast<const SpinWords*>(input),
                      reinterpret_cast<SpinWords*>(output),

@@ -19,6 +19,7 @@
 #include "runtime/models/parameters.h"
 #include "runtime/models/stage_state.h"
 #include "runtime/models/transformer_block.h"
+#include "runtime/models/trial_call.h"
 #include "runtime/stage.h"
 
 namespace dualpipe {
@@ -94,6 +95,25 @@ void GptStage::allocate(int activation_slots) {
     host_targets_ = DeviceMemory(device, microbatches * rows, MemoryHome::host);
     losses_ = DeviceMemory(device, microbatches * sizeof(double), MemoryHome::host);
   }
+  if (TrialCall::is_wanted(device)) {
+    try_out();
+  }
+}
+
+// In each queue what a step asks of it: a forward runs in the main one alone.
+void GptStage::try_out() {
+  const TrialCall trial(*this, math_.device());
+  const BackwardCall backward = trial.backward();
+  forward_on(main_work(), trial.forward());
+  backward_input_on(main_work(), backward);
+  backward_weight_on(main_work(), backward);
+  if (math_.side() != nullptr) {
+    math_.fork();
+    backward_input_on(side_work(), backward);
+    backward_weight_on(side_work(), backward);
+    math_.join();
+  }
+  trial.finish();
 }
 
 std::span<float> GptStage::slot_of(const StageOp& op) {

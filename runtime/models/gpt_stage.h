@@ -76,6 +76,7 @@ class GptStage final : public Stage {
   void backward_input_on(const Work& work, const BackwardCall& call);
   void backward_weight_on(const Work& work, const BackwardCall& call);
 
+  void try_out();
   [[nodiscard]] std::span<float> slot_of(const StageOp& op);
   // Part `number` of memory for several microbatches' tokens.
   [[nodiscard]] std::span<std::uint8_t> tokens_in(const DeviceMemory& memory, int number) const;

@@ -17,6 +17,7 @@
 #include "runtime/models/math.h"
 #include "runtime/models/model_sizes.h"
 #include "runtime/models/stage_state.h"
+#include "runtime/models/trial_call.h"
 #include "runtime/stage.h"
 
 namespace dualpipe {
@@ -77,6 +78,17 @@ void MlpStage::allocate(int activation_slots) {
     host_targets_ = DeviceMemory(device, microbatches * boundary_bytes, MemoryHome::host);
     losses_ = DeviceMemory(device, microbatches * sizeof(double), MemoryHome::host);
   }
+  if (TrialCall::is_wanted(device)) {
+    try_out();
+  }
+}
+
+void MlpStage::try_out() {
+  const TrialCall trial(*this, math_.device());
+  const ForwardCall call = trial.forward();
+  forward(call.op, call.input, call.output);
+  backward(trial.backward());
+  trial.finish();
 }
 
 std::span<float> MlpStage::slot_of(const StageOp& op) {

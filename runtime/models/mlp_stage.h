@@ -68,6 +68,7 @@ class MlpStage final : public Stage {
   // Part `number` of host memory for several microbatches' samples.
   [[nodiscard]] std::span<float> samples_in(const DeviceMemory& memory, int number) const;
   [[nodiscard]] std::span<double> losses() const;
+  void try_out();
   // In: the predictions. Out: the loss's gradient in their place.
   void take_loss(const StageOp& op, std::span<float> predictions);
 

@@ -138,12 +138,42 @@ TEST_F(CudaDeviceTest, MarksAreTimedByTheHostsClockInOrder) {
   }
 }
 
-TEST_F(CudaDeviceTest, NamesWhatItIsAskedForWithoutAProfilerToo) {
+// Marks of neighbouring numbers have a slot between them. Of at most 500 pieces of work, and of 64
+// slots.
+TEST_F(CudaDeviceTest, TheHostIsNoFurtherAheadThanTheQueueHasRoomFor) {
   CudaDevice device(0);
-  device.annotate("0F0");
-  device.annotate("0B0");
-  device.annotate(nullptr);
-  device.annotate(nullptr);
+  device.reserve_marks(8);
+  EXPECT_EQ(device.run_ahead_max(), 64);
+  const DeviceMemory memory(device, 64);
+  const auto slot = [&](std::size_t first_mark, int copies) {
+    device.mark(first_mark);
+    for (int copy = 0; copy < copies; ++copy) {
+      device.copy(memory.bytes().first(32), memory.bytes().last(32));
+    }
+    device.mark(first_mark + 1);
+  };
+  slot(0, 6);  // seven pieces, with the mark
+  EXPECT_EQ(device.run_ahead_max(), 64);
+  slot(2, 49);
+  EXPECT_EQ(device.run_ahead_max(), 10);
+  slot(4, 9);
+  EXPECT_EQ(device.run_ahead_max(), 10);
+  device.mark(7);  // what is between slots is none
+  for (int copy = 0; copy < 2000; ++copy) {
+    device.copy(memory.bytes().first(32), memory.bytes().last(32));
+  }
+  device.mark(6);
+  EXPECT_EQ(device.run_ahead_max(), 10);
+  slot(6, 600);
+  EXPECT_EQ(device.run_ahead_max(), 0);
+}
+
+TEST_F(CudaDeviceTest, ItsPlaceOnTheBusIsItsOwn) {
+  const CudaDevice device(0);
+  EXPECT_THAT(device.bus_id(), testing::MatchesRegex("[0-9a-fA-F]+:[0-9a-fA-F]+:[0-9a-fA-F]+\\.0"));
+  if (gpu_count() > 1) {
+    EXPECT_NE(CudaDevice(1).bus_id(), device.bus_id());
+  }
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "runtime/device.h"
 #include "runtime/transport.h"
 #include "tests/support/needs_gpu.h"
+#include "tests/support/overlap.h"
 #include "tests/support/refusal.h"
 #include "tests/support/transport_checks.h"
 
@@ -124,6 +125,15 @@ TEST_F(CudaInprocTransport, ASendIsNotDoneBeforeItsReceiveIsPosted) {
       expect_done(transport,
                   transport.post_receive(0, MessageClass::activation, buffer.memory.bytes()));
     }
+  });
+}
+
+TEST_F(CudaInprocTransport, AMessageTravelsWhileBothEndsCompute) {
+  on_all_ranks(2, [](Transport& transport) {
+    const DeviceMemory memory(transport.device(), 4096);
+    meet(transport);
+    expect_message_while_computing(transport, memory);
+    meet(transport);
   });
 }
 

@@ -18,6 +18,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/cuda/cuda_device.h"
+#include "runtime/cuda/cuda_handles.h"
 #include "runtime/device.h"
 #include "runtime/models/gpt_stage.h"
 #include "runtime/models/math.h"
@@ -27,6 +28,7 @@
 #include "runtime/stage.h"
 #include "tests/support/host_math.h"
 #include "tests/support/needs_gpu.h"
+#include "tests/support/overlap.h"
 
 namespace dualpipe {
 namespace {
@@ -252,6 +254,27 @@ TEST_F(CudaMathTest, CopiesAndZeroes) {
 
 // What the side is asked for behind a fork comes after what was asked before it, and before what is
 // asked behind a join.
+// What the main queue is asked for is done while the side computes for half a second.
+TEST_F(CudaMathTest, ASideComputesBesideTheMainQueue) {
+  CudaDevice device(0);
+  const std::unique_ptr<Math> math = make_cuda_math(device);
+  device.reserve_marks(2);
+  const DeviceMemory memory(device, 64);
+  const CudaEvent side_done;
+  math->fork();
+  compute(device.side_stream(), std::chrono::milliseconds(500));
+  math->side()->zero(memory.floats().first(8));
+  side_done.record(device.side_stream());
+  math->zero(memory.floats().last(8));
+  device.mark(0);
+  EXPECT_TRUE(device.wait(0, std::chrono::steady_clock::now() + std::chrono::minutes(1)));
+  EXPECT_FALSE(side_done.happened()) << "the main queue waited for the side";
+  math->join();
+  device.mark(1);
+  EXPECT_TRUE(device.wait(1, std::chrono::steady_clock::now() + std::chrono::minutes(1)));
+  EXPECT_TRUE(side_done.happened()) << "the main queue did not wait for the side";
+}
+
 TEST_F(CudaMathTest, ASideKeepsItsPlaceBetweenForkAndJoin) {
   CudaDevice device(0);
   const std::unique_ptr<Math> math = make_cuda_math(device);
