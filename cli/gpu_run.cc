@@ -88,9 +88,6 @@ std::vector<std::unique_ptr<Transport>> cuda_inproc_transports(int /*ranks*/) {
 #ifdef DUALPIPE_HAS_NCCL
 std::unique_ptr<Transport> nccl_over(std::unique_ptr<Transport> inner, const Program& program,
                                      const GpuOptions& options, std::chrono::nanoseconds timeout) {
-  if (options.share_gpus) {
-    let_processes_share_gpus(inner->rank());
-  }
   return make_nccl_transport(
       std::move(inner), program,
       {.reserved_sms = options.reserved_sms, .share_gpus = options.share_gpus, .timeout = timeout});

@@ -24,6 +24,8 @@ namespace {
 
 constexpr int ctas_max = 16;  // beyond it a point-to-point transfer gains nothing
 constexpr std::size_t message_classes = 3;
+constexpr int computing_streams = 2;
+constexpr int streams_of_communicator = 3;
 
 std::size_t at(int index) {
   return static_cast<std::size_t>(index);
@@ -189,6 +191,19 @@ int ctas_per_communicator(const CommunicatorPlan& plan, int reserved_sms) {
   }
   const auto share = static_cast<unsigned>(reserved_sms / communicators);
   return std::min(ctas_max, static_cast<int>(std::bit_floor(share)));
+}
+
+void check_connections(const CommunicatorPlan& plan) {
+  constexpr int most = (gpu_connections - computing_streams) / streams_of_communicator;
+  if (const int communicators = plan.most_of_a_rank(); communicators > most) {
+    throw Error(
+        ExitCode::infeasible,
+        fmt::format("a rank has {} NCCL communicators, but a GPU has connections for {} that "
+                    "do not wait for each other; use a schedule or a placement that gives "
+                    "a rank fewer neighbours, or compile for a topology whose channels "
+                    "share communicators",
+                    communicators, most));
+  }
 }
 
 void check_group_sizes(const Program& program) {

@@ -64,6 +64,13 @@ class CommunicatorPlan {
 // Throws Error (infeasible) when not even one SM each is left.
 [[nodiscard]] int ctas_per_communicator(const CommunicatorPlan& plan, int reserved_sms);
 
+// A GPU takes work from its process through 32 connections at most, and streams that share one wait
+// for each other: a send behind a receive posted ahead, which waits for ever. So every stream is to
+// have its own: three of each communicator (ours and two of NCCL's), and two that compute.
+inline constexpr int gpu_connections = 32;
+// Throws Error (infeasible) saying how many communicators a rank may have, and the remedy.
+void check_connections(const CommunicatorPlan& plan);
+
 // NCCL starts the operations of a group together, but not many at once; more than this, and the
 // Program's proof, for which they are under way together, does not hold.
 inline constexpr int group_operations_max = 8;

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <span>
 #include <string>
+#include <utility>
 
 #include <fmt/core.h>
 #include <unistd.h>
@@ -24,18 +25,29 @@ std::string host_identity() {
   return std::string(name.data()) + " " + boot;
 }
 
-int gpu_of_rank(std::span<const std::string> hosts, const GpuChoice& choice) {
-  const std::size_t own = static_cast<std::size_t>(choice.rank);
-  const auto before = std::ranges::count(hosts.first(own), hosts[own]);
-  const auto all = std::ranges::count(hosts, hosts[own]);
-  if (all > choice.gpus && !choice.share) {
-    throw Error(ExitCode::usage,
-                fmt::format("{} ranks on one host, but it has {} GPUs, and NCCL wants one each; "
-                            "start fewer ranks there, use --transport cuda-inproc, or let "
-                            "processes share with --share-gpus",
-                            all, choice.gpus));
+int gpu_of_rank(std::span<const std::string> hosts, int rank, int gpus) {
+  CHECK(gpus > 0);
+  const std::size_t own = static_cast<std::size_t>(rank);
+  return static_cast<int>(std::ranges::count(hosts.first(own), hosts[own]) % gpus);
+}
+
+bool share_a_gpu(std::span<const ChosenGpu> gpus, bool may_share) {
+  for (std::size_t rank = 0; rank < gpus.size(); ++rank) {
+    const auto first = std::ranges::find(gpus, gpus[rank]) - gpus.begin();
+    if (std::cmp_equal(first, rank)) {
+      continue;
+    }
+    if (!may_share) {
+      throw Error(
+          ExitCode::usage,
+          fmt::format("ranks {} and {} of one host have the same GPU, {}, and NCCL wants one "
+                      "each; start fewer ranks there, use --transport cuda-inproc, or let "
+                      "processes share with --share-gpus",
+                      first, rank, gpus[rank].bus_id));
+    }
+    return true;
   }
-  return static_cast<int>(before) % choice.gpus;
+  return false;
 }
 
 }  // namespace dualpipe

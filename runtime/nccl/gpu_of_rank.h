@@ -10,14 +10,20 @@ namespace dualpipe {
 // This host, told apart from others: its name and the kernel's boot.
 [[nodiscard]] std::string host_identity();
 
-// The number of the rank's GPU: its place among the ranks on its host, given the hosts of all ranks
-// and how many GPUs the rank's own has. Throws Error (usage) when there are more ranks than GPUs
-// there and they may not share; otherwise they go round.
-struct GpuChoice {
-  int rank = 0;
-  int gpus = 1;
-  bool share = false;
+// The number of the rank's GPU among the `gpus` that its process may use: its place among the ranks
+// on its host, round and round. Where a launcher gives every process a GPU of its own, that is 0
+// for all. Requires: gpus > 0.
+[[nodiscard]] int gpu_of_rank(std::span<const std::string> hosts, int rank, int gpus);
+
+// The GPU that a rank has chosen, by names that are the same for all processes of its host.
+struct ChosenGpu {
+  std::string host;    // host_identity()
+  std::string bus_id;  // CudaDevice::bus_id()
+
+  bool operator==(const ChosenGpu&) const = default;
 };
-[[nodiscard]] int gpu_of_rank(std::span<const std::string> hosts, const GpuChoice& choice);
+// Whether two ranks have one GPU; `gpus` are all ranks'. Throws Error (usage) naming two that have,
+// unless they may.
+[[nodiscard]] bool share_a_gpu(std::span<const ChosenGpu> gpus, bool may_share);
 
 }  // namespace dualpipe

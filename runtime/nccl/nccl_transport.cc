@@ -59,6 +59,15 @@ int place_of(int rank, const Communicator& communicator) {
   return static_cast<int>(found - communicator.members.begin());
 }
 
+// Has NCCL take the process for a host of its own (NCCL_HOSTID), or else it refuses two processes
+// on one GPU. Between hosts it finds nothing but sockets then, and is not to look for more: what it
+// finds may be a network or a fabric that does not lead back to the same GPU.
+void let_processes_share_gpus(int rank) {
+  ::setenv("NCCL_HOSTID", fmt::format("dualpipe-{}", rank).c_str(), 0);
+  ::setenv("NCCL_NET", "Socket", 0);
+  ::setenv("NCCL_MNNVL_ENABLE", "0", 0);
+}
+
 // One posted operation, until NCCL has it.
 struct Posted {
   NcclEnd* end = nullptr;
@@ -127,6 +136,7 @@ class NcclTransport final : public Transport {
   void abort(ExitCode code, const std::string& reason) noexcept override;
 
  private:
+  [[nodiscard]] std::vector<std::string> tell_all(const std::string& word) const;
   void choose_device();
   [[nodiscard]] std::vector<ncclUniqueId> share_ids() const;
   void open_communicators(const std::vector<ncclUniqueId>& ids);
@@ -138,6 +148,8 @@ class NcclTransport final : public Transport {
   void settle(NcclEnd& end) const;
   void close();
 
+  // Ends the process should it get stuck on its way out: so it is the last to go.
+  std::unique_ptr<LastResort> last_resort_;
   std::unique_ptr<Transport> inner_;
   const Program& program_;
   NcclOptions options_;
@@ -150,7 +162,6 @@ class NcclTransport final : public Transport {
   std::vector<Posted> pending_;  // of the group that has not ended
   std::atomic_flag failed_;
   std::atomic<bool> revoked_ = false;
-  std::unique_ptr<LastResort> last_resort_;
   std::jthread revoking_;
 };
 
@@ -158,29 +169,42 @@ class NcclTransport final : public Transport {
 
 void NcclTransport::open() {
   check_group_sizes(program_);
+  check_connections(plan_);
   choose_device();
   open_communicators(share_ids());
   try_routes();
 }
 
-void NcclTransport::choose_device() {
-  const std::string own = host_identity() + '\n';
+// What every rank says, [rank]. Requires: no line breaks in it.
+std::vector<std::string> NcclTransport::tell_all(const std::string& word) const {
+  const std::string line = word + '\n';
   std::vector<std::byte> all;
-  for (const std::vector<std::byte>& one : gather(waits_, std::as_bytes(std::span(own)))) {
+  for (const std::vector<std::byte>& one : gather(waits_, std::as_bytes(std::span(line)))) {
     all.insert(all.end(), one.begin(), one.end());
   }
-  std::vector<std::string> hosts(1);
+  std::vector<std::string> words(1);
   for (const std::byte letter : broadcast(waits_, all)) {
     if (static_cast<char>(letter) == '\n') {
-      hosts.emplace_back();
+      words.emplace_back();
     } else {
-      hosts.back() += static_cast<char>(letter);
+      words.back() += static_cast<char>(letter);
     }
   }
-  hosts.pop_back();
-  const int gpus = gpu_count();
-  device_ = std::make_unique<CudaDevice>(
-      gpu_of_rank(hosts, {.rank = rank(), .gpus = gpus, .share = options_.share_gpus}));
+  words.pop_back();
+  return words;
+}
+
+void NcclTransport::choose_device() {
+  const std::vector<std::string> hosts = tell_all(host_identity());
+  device_ = std::make_unique<CudaDevice>(gpu_of_rank(hosts, rank(), gpu_count()));
+  const std::vector<std::string> bus_ids = tell_all(device_->bus_id());
+  std::vector<ChosenGpu> gpus;
+  for (std::size_t rank = 0; rank < hosts.size(); ++rank) {
+    gpus.push_back({.host = hosts[rank], .bus_id = bus_ids[rank]});
+  }
+  if (share_a_gpu(gpus, options_.share_gpus)) {
+    let_processes_share_gpus(rank());
+  }
   int sms = 0;
   require(cudaDeviceGetAttribute(&sms, cudaDevAttrMultiProcessorCount, device_->ordinal()),
           "asking for its size");
@@ -453,10 +477,6 @@ void prepare_nccl_environment() {
   prepare_cuda_environment();
   ::setenv("CUDA_MODULE_LOADING", "EAGER", 0);
   ::setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "0", 0);
-}
-
-void let_processes_share_gpus(int rank) {
-  ::setenv("NCCL_HOSTID", fmt::format("dualpipe-{}", rank).c_str(), 0);
 }
 
 std::unique_ptr<Transport> make_nccl_transport(std::unique_ptr<Transport> inner,

@@ -31,29 +31,29 @@ struct NcclOptions {
   // SMs of each GPU that all communication of a rank may hold at once. The rest is always free for
   // computing; where less is being communicated, more is.
   int reserved_sms = 32;
-  // Whether ranks of one host may share a GPU, for trying out: slow, and only processes can.
+  // Whether ranks of one host may share a GPU, for trying out: slow, and only processes can. Where
+  // two do, NCCL is told that every process is a host of its own (NCCL_HOSTID, NCCL_NET=Socket,
+  // NCCL_MNNVL_ENABLE=0, unless the environment says otherwise); where none do, nothing changes.
   bool share_gpus = false;
   // For NCCL to open a communicator, try a route, or take over an operation.
   std::chrono::nanoseconds timeout = std::chrono::seconds(60);
 };
 
-// What CUDA and NCCL must find in the environment when they start, where it does not say otherwise
-// already; to be called before either is used, while the process has one thread.
-// What prepare_cuda_environment() sets.
-// CUDA_MODULE_LOADING=EAGER: loading a kernel at its first use may wait for operations of NCCL that
-// wait for a peer. NCCL_LAUNCH_ORDER_IMPLICIT=0: that order would have an operation wait until all
-// posted before it have started, also those that queue on their communicator behind one that waits
-// for its peer; the Program's proof has no such waits, and the bound on SMs makes them needless.
+// What CUDA and NCCL are to find in the environment when they start, where it does not say
+// otherwise already; to be called before either is used, while the process has one thread. Beside
+// what prepare_cuda_environment() sets:
+// - CUDA_MODULE_LOADING=EAGER: loading a kernel at its first use may wait for an operation of NCCL
+//   that waits for a peer.
+// - NCCL_LAUNCH_ORDER_IMPLICIT=0: with 1 an operation waits until all that were posted before it
+//   have started, also one that queues on its communicator behind a receive posted ahead. The
+//   Program's proof has no such waits, and the bound on SMs makes them needless.
 void prepare_nccl_environment();
-// Has NCCL take the process for a host of its own (NCCL_HOSTID), or else it refuses two processes
-// on one GPU. As above, and a wish of the environment goes before ours.
-void let_processes_share_gpus(int rank);
 
 // Opens all communicators; every rank calls it at the same time, each from its own thread, with
 // equal arguments. Rank r computes on the GPU whose number is its place among the ranks of its
-// host. On failure the job is aborted. Throws Error: usage (no GPU, fewer GPUs than ranks on a
-// host), infeasible (see communicators.h), transport, timeout. `program` must outlive the
-// transport.
+// host, of those that its process may use. On failure the job is aborted. Throws Error: usage (no
+// GPU, two ranks with one), infeasible (see communicators.h), transport, timeout. `program` must
+// outlive the transport.
 [[nodiscard]] std::unique_ptr<Transport> make_nccl_transport(std::unique_ptr<Transport> inner,
                                                              const Program& program,
                                                              const NcclOptions& options = {});

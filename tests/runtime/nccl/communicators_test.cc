@@ -14,6 +14,7 @@
 #include "runtime/transport.h"
 #include "scheduler/compile.h"
 #include "scheduler/generate.h"
+#include "scheduler/pipeline.h"
 #include "scheduler/program.h"
 #include "tests/support/refusal.h"
 #include "tests/support/schedules.h"
@@ -21,6 +22,7 @@
 namespace dualpipe {
 namespace {
 
+using testing::AllOf;
 using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
@@ -139,6 +141,31 @@ TEST(Communicators, ShareTheReservedSmsInPowersOfTwo) {
   EXPECT_EQ(ctas_per_communicator(plan, 1000), 16);
   EXPECT_THAT(refusal(ExitCode::infeasible, [&] { return ctas_per_communicator(plan, 3); }),
               HasSubstr("expected --reserved-sms 4 or more"));
+}
+
+// Rank 0 has every other stage, and three neighbours: it exchanges activations and gradients with
+// each both ways.
+Program star() {
+  const Placement placement{.ranks = 4, .rank_of_stage = {{0, 1, 0, 2, 0, 3, 0}}};
+  return compile_or_throw(
+      {.pipeline = {.name = "star", .placement = placement, .direction = {0}},
+       .ranks = {slots_of("0F0 2F0 4F0 6F0 6B0 4B0 2B0 0B0"), slots_of("1F0 1B0"),
+                 slots_of("3F0 3B0"), slots_of("5F0 5B0")}});
+}
+
+// 32 connections for 3 streams of each communicator and 2 that compute: ten communicators at most.
+// An inner rank of DualPipe has eight channels and a replica's.
+TEST(Communicators, ARankMayHaveAsManyAsTheGpuHasConnectionsFor) {
+  EXPECT_EQ(CommunicatorPlan(program_of("dualpipe", 8, {})).most_of_a_rank(), 9);
+  EXPECT_NO_THROW(check_connections(CommunicatorPlan(program_of("dualpipe", 8, {}))));
+  const CommunicatorPlan many(star());
+  EXPECT_EQ(many.most_of_a_rank(), 12);
+  EXPECT_THAT(refusal(ExitCode::infeasible,
+                      [&] {
+                        check_connections(many);
+                        return 0;
+                      }),
+              AllOf(HasSubstr("12 NCCL communicators"), HasSubstr("connections for 10")));
 }
 
 TEST(Communicators, GroupsOfAReferenceImplementationAreSmallEnough) {

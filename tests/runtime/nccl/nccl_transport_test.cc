@@ -27,6 +27,7 @@
 #include "scheduler/generate.h"
 #include "scheduler/program.h"
 #include "tests/support/needs_gpu.h"
+#include "tests/support/overlap.h"
 #include "tests/support/refusal.h"
 #include "tests/support/transport_checks.h"
 
@@ -113,6 +114,18 @@ TEST_F(NcclTransport, MessagesArriveInTheirOrder) {
       device.mark(0);
       ASSERT_TRUE(device.wait(0, generous_deadline()));
       EXPECT_EQ(std::vector<std::byte>(host.bytes().begin(), host.bytes().end()), expected);
+    }
+    meet(transport);
+  });
+}
+
+TEST_F(NcclTransport, AMessageTravelsWhileBothEndsCompute) {
+  const Program program = four_ranks("1f1b");
+  on_all_ranks(program, [](Transport& transport) {
+    const DeviceMemory memory(transport.device(), 4096);
+    meet(transport);
+    if (transport.rank() < 2) {
+      expect_message_while_computing(transport, memory);
     }
     meet(transport);
   });
