@@ -1,7 +1,8 @@
 // A program that the proof calls a deadlock, run all the same: for mpirun and
-// tests/support/expect_job.sh. Usage: unproven_run FAMILY TOPOLOGY, as the command line names them.
-// Trains the model `spin` over NCCL, and ends with 0 only if the proof and the run both find
-// nothing wrong.
+// tests/support/expect_job.sh; and those that it calls safe on topologies that dualpipe-run does
+// not use. Usage: unproven_run FAMILY TOPOLOGY [grouped], as the command line names them. Trains
+// the model `spin` over NCCL, and ends with 0 only if the proof and the run both find nothing
+// wrong.
 
 #include <chrono>
 #include <cstdio>
@@ -22,11 +23,11 @@
 #include "runtime/nccl/nccl_transport.h"
 #include "runtime/train.h"
 #include "runtime/transport.h"
+#include "scheduler/communication.h"
 #include "scheduler/deadlock.h"
 #include "scheduler/generate.h"
 #include "scheduler/program.h"
 #include "scheduler/program_builder.h"
-#include "scheduler/schedule.h"
 #include "scheduler/violations.h"
 
 namespace dualpipe {
@@ -34,20 +35,27 @@ namespace {
 
 constexpr std::chrono::seconds op_timeout{2};
 
-TransportSemantics semantics_of(std::string_view topology) {
+TransportSemantics semantics_of(std::string_view topology, bool grouped) {
   for (const Topology known :
        {Topology::channel, Topology::edge, Topology::pair, Topology::direction, Topology::world}) {
     if (to_string(known) == topology) {
-      return {.topology = known, .receives_ahead = known == Topology::channel ? 1 : 0};
+      const bool ahead = known == Topology::channel && !grouped;
+      return {.topology = known, .grouped = grouped, .receives_ahead = ahead ? 1 : 0};
     }
   }
   throw std::invalid_argument("no such topology");
 }
 
-// What compile() makes before it looks for deadlock.
-Program unproven(Schedule schedule, const TransportSemantics& semantics) {
+// What compile() makes before it looks for deadlock; grouped in the order of the reference
+// implementation, where there is one.
+Program unproven(const Family& family, const Shape& shape, const TransportSemantics& semantics) {
+  CommunicationOrder communication;
+  if (semantics.grouped && family.reference_communication != nullptr) {
+    communication = family.reference_communication(shape);
+  }
   Violations violations;
-  Program program = ProgramBuilder(std::move(schedule), semantics).build({}, violations);
+  Program program =
+      ProgramBuilder(generate(family, shape), semantics).build(communication, violations);
   if (!violations.empty()) {
     throw std::invalid_argument("the channels' ends disagree");
   }
@@ -63,13 +71,12 @@ StageFactory spinning(const Program& program, Transport& transport) {
   return make_cuda_spin(options, dynamic_cast<CudaDevice&>(transport.device()));
 }
 
-int run(std::string_view family, std::string_view topology) {
+int run(std::string_view family, const TransportSemantics& semantics) {
   prepare_nccl_environment();
   std::unique_ptr<Transport> mpi = make_mpi_transport();
   const int ranks = mpi->ranks();
   const Program program =
-      unproven(generate(find_family(family), {.ranks = ranks, .microbatches = 2 * ranks}),
-               semantics_of(topology));
+      unproven(find_family(family), {.ranks = ranks, .microbatches = 2 * ranks}, semantics);
   const std::optional<Deadlock> deadlock = find_deadlock(program);
   if (deadlock && mpi->rank() == 0) {
     static_cast<void>(std::fprintf(stderr, "the proof: %s\n", deadlock->story.c_str()));
@@ -87,7 +94,9 @@ int run(std::string_view family, std::string_view topology) {
 
 int main(int argc, char** argv) {
   try {
-    return argc == 3 ? dualpipe::run(argv[1], argv[2]) : 2;
+    const bool grouped = argc == 4 && std::string_view(argv[3]) == "grouped";
+    return argc == 3 || grouped ? dualpipe::run(argv[1], dualpipe::semantics_of(argv[2], grouped))
+                                : 2;
   } catch (const dualpipe::Error& error) {
     static_cast<void>(std::fprintf(stderr, "%s\n", error.what()));
     return static_cast<int>(error.code());
