@@ -49,6 +49,28 @@ __device__ float largest_of_block(float own, float* shared) {
   return largest;
 }
 
+struct Exponentials {
+  float largest;  // of the row's elements, before
+  float sum;      // of what they have become
+};
+
+// The first elements of a row become the exponentials of what they are above the largest of them.
+// Called by all threads of a block; `maxima`, `sums`: as `shared` above.
+__device__ Exponentials exponentials_of_row(float* row, unsigned count, float* maxima,
+                                            float* sums) {
+  float own = row[0];
+  for (unsigned column = threadIdx.x; column < count; column += blockDim.x) {
+    own = fmaxf(own, row[column]);
+  }
+  const float largest = largest_of_block(own, maxima);
+  own = 0.0F;
+  for (unsigned column = threadIdx.x; column < count; column += blockDim.x) {
+    row[column] = expf(row[column] - largest);
+    own += row[column];
+  }
+  return {largest, sum_of_block(own, sums)};
+}
+
 // bfloat16 is the upper half of a float32. A NaN stays one.
 __device__ unsigned short nearest_bfloat16(float value) {
   unsigned bits = 0;
@@ -266,17 +288,7 @@ extern "C" __global__ void dualpipe_causal_softmax(float* scores, unsigned lengt
   __shared__ float sums[dualpipe::row_threads];
   float* const row = scores + dualpipe::row_offset(blockIdx.x, length);
   const unsigned seen = blockIdx.x % length + 1;
-  float own = row[0];
-  for (unsigned key = threadIdx.x; key < seen; key += blockDim.x) {
-    own = fmaxf(own, row[key]);
-  }
-  const float largest = dualpipe::largest_of_block(own, maxima);
-  own = 0.0F;
-  for (unsigned key = threadIdx.x; key < seen; key += blockDim.x) {
-    row[key] = expf(row[key] - largest);
-    own += row[key];
-  }
-  const float sum_inverse = 1.0F / dualpipe::sum_of_block(own, sums);
+  const float sum_inverse = 1.0F / dualpipe::exponentials_of_row(row, seen, maxima, sums).sum;
   for (unsigned key = threadIdx.x; key < length; key += blockDim.x) {
     row[key] = key < seen ? row[key] * sum_inverse : 0.0F;
   }
@@ -357,17 +369,7 @@ extern "C" __global__ void dualpipe_cross_entropy(const unsigned char* targets, 
   float* const row = logits + dualpipe::row_offset(blockIdx.x, classes);
   const unsigned target = targets[blockIdx.x];
   const float target_logit = row[target];  // The exponentials below overwrite it.
-  float own = row[0];
-  for (unsigned column = threadIdx.x; column < classes; column += blockDim.x) {
-    own = fmaxf(own, row[column]);
-  }
-  const float largest = dualpipe::largest_of_block(own, maxima);
-  own = 0.0F;
-  for (unsigned column = threadIdx.x; column < classes; column += blockDim.x) {
-    row[column] = expf(row[column] - largest);
-    own += row[column];
-  }
-  const float sum = dualpipe::sum_of_block(own, sums);
+  const auto [largest, sum] = dualpipe::exponentials_of_row(row, classes, maxima, sums);
   const float scale = static_cast<float>(weight / static_cast<double>(sum));
   for (unsigned column = threadIdx.x; column < classes; column += blockDim.x) {
     const float slope = row[column] * scale;

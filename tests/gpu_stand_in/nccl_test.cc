@@ -60,6 +60,25 @@ struct Exchange {
         peer(1 - rank.number()) {}
 };
 
+// Over two communicators: 0 carries what rank 0 sends.
+void exchange_over_two(Rank& rank, std::size_t floats, std::size_t receiving_stream) {
+  rank.connect(1 - rank.number(), 0);
+  rank.connect(1 - rank.number(), 1);
+  const Exchange exchange(rank, floats);
+  const auto outgoing = static_cast<std::size_t>(rank.number());
+  rank.send(exchange.from, floats, exchange.peer, {.communicator = outgoing});
+  rank.settle(outgoing);
+  rank.receive(exchange.to, floats, exchange.peer,
+               {.communicator = 1 - outgoing, .stream = receiving_stream});
+  rank.settle(1 - outgoing);
+  if (receiving_stream == 0) {
+    EXPECT_TRUE(rank.hangs());
+  } else {
+    EXPECT_TRUE(rank.finishes());
+    EXPECT_THAT(rank.values(exchange.to, floats), Each(static_cast<float>(exchange.peer)));
+  }
+}
+
 TEST(NcclStandIn, IsWhatThisTestRunsOn) {
   cudaDeviceProp properties;
   check(cudaGetDeviceProperties(&properties, 0));
@@ -96,33 +115,11 @@ TEST(NcclStandIn, OneCommunicatorHangsOnTwoStreamsToo) {
 }
 
 TEST(NcclStandIn, TwoCommunicatorsOnTwoStreamsWork) {
-  on_ranks(2, 2, [](Rank& rank) {
-    rank.connect(1 - rank.number(), 0);
-    rank.connect(1 - rank.number(), 1);
-    const Exchange exchange(rank, large);
-    // Communicator 0 carries what rank 0 sends.
-    const auto outgoing = static_cast<std::size_t>(rank.number());
-    rank.send(exchange.from, large, exchange.peer, {.communicator = outgoing, .stream = 0});
-    rank.settle(outgoing);
-    rank.receive(exchange.to, large, exchange.peer, {.communicator = 1 - outgoing, .stream = 1});
-    rank.settle(1 - outgoing);
-    EXPECT_TRUE(rank.finishes());
-    EXPECT_THAT(rank.values(exchange.to, large), Each(static_cast<float>(exchange.peer)));
-  });
+  on_ranks(2, 2, [](Rank& rank) { exchange_over_two(rank, large, 1); });
 }
 
 TEST(NcclStandIn, TwoCommunicatorsHangOnOneStream) {
-  on_ranks(2, 2, [](Rank& rank) {
-    rank.connect(1 - rank.number(), 0);
-    rank.connect(1 - rank.number(), 1);
-    const Exchange exchange(rank, small);
-    const auto outgoing = static_cast<std::size_t>(rank.number());
-    rank.send(exchange.from, small, exchange.peer, {.communicator = outgoing});
-    rank.settle(outgoing);
-    rank.receive(exchange.to, small, exchange.peer, {.communicator = 1 - outgoing});
-    rank.settle(1 - outgoing);
-    EXPECT_TRUE(rank.hangs());
-  });
+  on_ranks(2, 2, [](Rank& rank) { exchange_over_two(rank, small, 0); });
 }
 
 TEST(NcclStandIn, AGroupOfBothWorks) {

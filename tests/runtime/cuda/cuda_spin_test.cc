@@ -37,53 +37,53 @@ ModelOptions two_stages() {
   return options;
 }
 
-void finish(CudaDevice& device) {
-  device.mark(0);
-  ASSERT_TRUE(device.wait(0, Clock::now() + std::chrono::seconds(20)));
-}
+// Both stages on one GPU, and what passes between them.
+struct Pipeline {
+  Pipeline() {
+    device.reserve_marks(3);
+    first->allocate(1);
+    last->allocate(1);
+    finish();
+  }
+  void finish() { ASSERT_TRUE(device.finish(Clock::now() + std::chrono::seconds(20))); }
+
+  CudaDevice device{0};
+  StageFactory make = make_cuda_spin(two_stages(), device);
+  std::unique_ptr<Stage> first = make(0);
+  std::unique_ptr<Stage> last = make(1);
+  DeviceMemory activation{device, first->output_bytes()};
+  DeviceMemory gradient{device, last->input_bytes()};
+};
 
 TEST_F(CudaSpin, CallsTakeTheModelledTimesAndPassMessages) {
-  CudaDevice device(0);
-  device.reserve_marks(3);
-  const StageFactory make = make_cuda_spin(two_stages(), device);
-  const std::unique_ptr<Stage> first = make(0);
-  const std::unique_ptr<Stage> last = make(1);
-  first->allocate(1);
-  last->allocate(1);
-  const DeviceMemory activation(device, first->output_bytes());
-  const DeviceMemory gradient(device, last->input_bytes());
+  Pipeline pipeline;
+  Stage* const first = pipeline.first.get();
+  Stage* const last = pipeline.last.get();
+  const DeviceMemory& activation = pipeline.activation;
+  const DeviceMemory& gradient = pipeline.gradient;
   const StageOp op{.step = 1, .microbatch = 0};
-  finish(device);
-
-  device.mark(1);
+  pipeline.device.mark(1);
   first->forward(op, {}, activation.bytes());
   last->forward(op, activation.bytes(), {});
   last->backward_input(op, {}, gradient.bytes());
   first->backward(
       {.op = op, .output_gradient = gradient.bytes(), .input_gradient = {}, .gradient = {}});
   last->backward_weight(op, {});
-  device.mark(2);
-  finish(device);
-  const auto time = device.time_of(2) - device.time_of(1);
+  pipeline.device.mark(2);
+  pipeline.finish();
+  const auto time = pipeline.device.time_of(2) - pipeline.device.time_of(1);
   EXPECT_GE(time, milliseconds(3 + 3 + 5 + 9 + 4));
   EXPECT_EQ(last->loss(0), 0.0);
   EXPECT_NO_THROW(first->apply_gradient({}));
 }
 
 TEST_F(CudaSpin, AMessageThatStrayedIsNamed) {
-  CudaDevice device(0);
-  device.reserve_marks(1);
-  const StageFactory make = make_cuda_spin(two_stages(), device);
-  const std::unique_ptr<Stage> first = make(0);
-  const std::unique_ptr<Stage> last = make(1);
-  first->allocate(1);
-  last->allocate(1);
-  const DeviceMemory activation(device, first->output_bytes());
-  first->forward({.step = 1, .microbatch = 1}, {}, activation.bytes());
-  last->forward({.step = 1, .microbatch = 0}, activation.bytes(), {});
-  finish(device);
+  Pipeline pipeline;
+  pipeline.first->forward({.step = 1, .microbatch = 1}, {}, pipeline.activation.bytes());
+  pipeline.last->forward({.step = 1, .microbatch = 0}, pipeline.activation.bytes(), {});
+  pipeline.finish();
   try {
-    last->apply_gradient({});
+    pipeline.last->apply_gradient({});
     FAIL() << "was not found";
   } catch (const std::runtime_error& error) {
     EXPECT_THAT(error.what(), testing::HasSubstr("expected activation of stage 0, microbatch 0"));
