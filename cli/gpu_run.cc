@@ -10,7 +10,6 @@
 #include <fmt/core.h>
 
 #include "costs/check.h"
-#include "costs/error.h"
 #include "runtime/device.h"
 #include "runtime/models/cpu_math.h"
 #include "runtime/models/math.h"
@@ -26,6 +25,8 @@
 #endif
 #ifdef DUALPIPE_HAS_NCCL
 #include "runtime/nccl/nccl_transport.h"
+#else
+#include "costs/error.h"
 #endif
 
 namespace dualpipe {

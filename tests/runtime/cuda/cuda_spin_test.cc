@@ -1,11 +1,9 @@
 #include "runtime/cuda/cuda_spin.h"
 
 #include <chrono>
-#include <cstddef>
 #include <memory>
 #include <span>
 #include <stdexcept>
-#include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -3,8 +3,6 @@
 
 #include "runtime/models/trial_call.h"
 
-#include <cstddef>
-
 #include <gtest/gtest.h>
 
 #include "runtime/cpu_device.h"
@@ -31,7 +29,7 @@ TEST(TrialCall, HasTheMemoryOfARealCall) {
 
 TEST(TrialCall, EndsOfThePipelineHaveEmptyBoundaries) {
   CpuDevice device;
-  ToyStage alone({.stages = 1, .microbatches = 1, .before = {}}, 0);
+  const ToyStage alone({.stages = 1, .microbatches = 1, .before = {}}, 0);
   const TrialCall trial(alone, device);
   EXPECT_TRUE(trial.forward().input.empty());
   EXPECT_TRUE(trial.backward().output_gradient.empty());
