@@ -146,10 +146,10 @@ std::string clock_words(const std::vector<RankClock>& clocks) {
     largest.drift = std::max(largest.drift, std::chrono::abs(clock.drift));
     largest.uncertainty = std::max(largest.uncertainty, clock.uncertainty);
   }
-  return clocks.size() < 2
+  return largest.uncertainty == std::chrono::nanoseconds(0)  // All ranks read one clock.
              ? ""
              : fmt::format(
-                   "Clocks: up to {} from rank 0's, known to {}; they drifted by up to {}. "
+                   "\nClocks: up to {} from rank 0's, known to {}; they drifted by up to {}. "
                    "Both are taken out.\n",
                    format_time(largest.offset), format_time(largest.uncertainty),
                    format_time(largest.drift));
@@ -172,7 +172,7 @@ std::string as_table(const TrainReport& report, const RunOptions& options, const
   text += format_table(columns, rows);
   text += fmt::format("\nStep {}, the typical one:\n\n", first + report.typical_step + 1);
   text += metrics_table(program.pipeline(), measure(report.typical));
-  text += "\n" + clock_words(report.typical.clocks);
+  text += clock_words(report.typical.clocks);
   text += memory_table(report.memory);
   if (const std::optional<Verdict> verdict = verdict_of(report, options, program)) {
     text += verdict->words + "\n";

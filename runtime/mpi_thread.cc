@@ -465,7 +465,7 @@ void print_reason(MpiShared& shared, const std::string& reason) {
   if (shared.reason_printed.test_and_set()) {
     return;
   }
-  const std::string line = reason + "\n";
+  const std::string line = "error: " + reason + "\n";  // as programs say it without mpirun
   // Nothing can be done where stderr is closed; the exit code remains.
   static_cast<void>(::write(STDERR_FILENO, line.data(), line.size()) == 0);
 }
