@@ -193,6 +193,28 @@ TEST(NcclStandIn, SeveralMessagesOfAGroupToOneRankKeepTheirOrder) {
   });
 }
 
+// The receiver may be at the next message while the sender has yet to see that this one is there.
+TEST(NcclStandIn, MessagesOfOtherSizesFollowEachOther) {
+  on_ranks(2, 1, [](Rank& rank) {
+    constexpr std::size_t messages = 100;
+    float* const memory = rank.memory(2, 1.0F);
+    rank.connect(1 - rank.number());
+    for (std::size_t message = 0; message < messages; ++message) {
+      const std::size_t floats = 1 + message % 2;
+      if (rank.number() == 0) {
+        rank.send(memory, floats, 1, {});
+      } else {
+        rank.receive(memory, floats, 0, {});
+      }
+      rank.settle();
+    }
+    EXPECT_TRUE(rank.finishes());
+    ncclResult_t state = ncclSuccess;
+    check(ncclCommGetAsyncError(rank.communicator(), &state));
+    EXPECT_EQ(state, ncclSuccess) << ncclGetLastError(rank.communicator());
+  });
+}
+
 TEST(NcclStandIn, ASendIsNotDoneBeforeItsReceiveRuns) {
   std::barrier both(2);
   on_ranks(2, 1, [&](Rank& rank) {
