@@ -34,9 +34,9 @@ struct Outcome {
 
 // An answer begins with the code of the Error, or ok; then come its words, or the result.
 std::vector<std::byte> answer_of(std::int32_t code, std::span<const std::byte> rest) {
-  const std::span<const std::byte> head = std::as_bytes(std::span(&code, 1));
-  std::vector<std::byte> bytes(head.begin(), head.end());
-  bytes.insert(bytes.end(), rest.begin(), rest.end());
+  std::vector<std::byte> bytes(sizeof(code) + rest.size());
+  std::memcpy(bytes.data(), &code, sizeof(code));
+  std::ranges::copy(rest, bytes.begin() + sizeof(code));
   return bytes;
 }
 

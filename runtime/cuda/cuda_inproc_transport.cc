@@ -75,7 +75,8 @@ struct Member {
   [[nodiscard]] Events& events_of(Ticket ticket) { return *events[Operations::place(ticket)]; }
 };
 
-// Copies between GPUs that can reach each other go straight then, not by way of the host.
+// Copies between GPUs that can reach each other go straight then, not by way of the host; as many
+// as a GPU may reach.
 void connect_gpus(int gpus) {
   for (int one = 0; one < gpus; ++one) {
     require(cudaSetDevice(one), "choosing a GPU");
@@ -88,7 +89,7 @@ void connect_gpus(int gpus) {
         continue;
       }
       const cudaError_t result = cudaDeviceEnablePeerAccess(other, 0);
-      if (result == cudaErrorPeerAccessAlreadyEnabled) {
+      if (result == cudaErrorPeerAccessAlreadyEnabled || result == cudaErrorTooManyPeers) {
         static_cast<void>(cudaGetLastError());  // or it would be told again elsewhere
       } else {
         require(result, "letting GPUs reach each other");

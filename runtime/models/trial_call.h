@@ -19,7 +19,7 @@ class TrialCall {
   TrialCall(const Stage& stage, Device& device);
 
   // Whether the device has a queue; where it has none, asking is doing, and nothing needs a trial.
-  [[nodiscard]] static bool is_wanted(const Device& device) { return device.run_ahead_max() > 0; }
+  [[nodiscard]] static bool is_wanted(const Device& device) { return !device.memory_is_hosts(); }
 
   [[nodiscard]] Stage::ForwardCall forward() const {
     return {.op = op_, .input = input_.bytes(), .output = output_.bytes()};

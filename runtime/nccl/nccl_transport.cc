@@ -148,9 +148,10 @@ class NcclTransport final : public Transport {
   void settle(NcclEnd& end) const;
   void close();
 
-  // Ends the process should it get stuck on its way out: so it is the last to go.
-  std::unique_ptr<LastResort> last_resort_;
   std::unique_ptr<Transport> inner_;
+  // Ends the process should NCCL or CUDA get stuck on the way out: so all of theirs goes before it.
+  // `inner_` goes after it: that one waits for ranks that are still at work, longer than NCCL may.
+  std::unique_ptr<LastResort> last_resort_;
   const Program& program_;
   NcclOptions options_;
   BoundedWait waits_;  // for control messages, while opening
