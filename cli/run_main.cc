@@ -159,9 +159,9 @@ Job make_job(const RunOptions& options, const Config& config) {
 }
 
 // What a rank of several processes throws before it trains, it ends the job with: the others wait
-// for it, and only rank 0 has a log. Once it trains, train() has done so already.
+// for it, and only rank 0 has a log. Once it trains, train() does so.
 template <typename Work>
-auto heard_by_all(const RunOptions& options, Transport& transport, const Work& work) {
+auto told_once(const RunOptions& options, Transport& transport, const Work& work) {
   try {
     return work();
   } catch (...) {
@@ -236,8 +236,9 @@ ExitCode run_rank(const Job& job, const RunOptions& options,
   // of another model might find nothing wrong with what the others must refuse.
   require_same_run(job.program, *unconnected, job.train);
   const std::unique_ptr<Transport> transport = connect(job, options, std::move(unconnected));
-  const TrainReport report =
-      heard_by_all(options, *transport, [&] { return train_rank(job, *transport); });
+  const RankModel model = told_once(
+      options, *transport, [&] { return model_for(*job.model, job.sizes, transport->device()); });
+  const TrainReport report = train(job.program, *transport, model.make_stage, job.train);
   return transport->rank() == 0 ? write_report(report, options, job.program) : ExitCode::ok;
 }
 
@@ -279,12 +280,12 @@ Job make_job_of_processes(RunOptions options, int processes) {
 ExitCode run_on_processes(const RunOptions& options) {
   std::unique_ptr<Transport> transport = make_mpi_transport();
   be_quiet_unless_first(*transport);
-  const FaultPlan plan = heard_by_all(options, *transport, [&] { return fault_plan(options); });
+  const FaultPlan plan = told_once(options, *transport, [&] { return fault_plan(options); });
   if (is_faulty(options)) {
     transport = make_fault_transport(std::move(transport), plan);
   }
-  const Job job = heard_by_all(options, *transport,
-                               [&] { return make_job_of_processes(options, transport->ranks()); });
+  const Job job = told_once(options, *transport,
+                            [&] { return make_job_of_processes(options, transport->ranks()); });
   return run_rank(job, options, std::move(transport));
 }
 

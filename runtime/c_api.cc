@@ -21,6 +21,8 @@
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "runtime/c_objects.h"
+#include "runtime/cpu_device.h"
+#include "runtime/device.h"
 #include "runtime/inproc_transport.h"
 #include "runtime/job_end.h"
 #include "runtime/stage.h"
@@ -148,9 +150,10 @@ class CStage final : public Stage {
     if (stage_.save == nullptr) {
       return Stage::save();  // which refuses
     }
-    std::vector<std::byte> state(stage_.state_bytes);
-    must_succeed(stage_.save(stage_.context, pointer(std::span(state))), "save");
-    return state;
+    CpuDevice host;  // whose memory is aligned as the header promises
+    const DeviceMemory state(host, stage_.state_bytes);
+    must_succeed(stage_.save(stage_.context, pointer(state.bytes())), "save");
+    return {state.bytes().begin(), state.bytes().end()};
   }
   void restore(std::span<const std::byte> state) override {
     if (stage_.restore == nullptr) {
@@ -162,9 +165,10 @@ class CStage final : public Stage {
                   fmt::format("the checkpoint has {} bytes of a stage's state; expected {}",
                               state.size(), stage_.state_bytes));
     }
-    // It comes from the middle of a file, but goes to code that may take it for floats.
-    const std::vector<std::byte> aligned(state.begin(), state.end());
-    must_succeed(stage_.restore(stage_.context, pointer(std::span(aligned))), "restore");
+    CpuDevice host;
+    const DeviceMemory aligned(host, state.size());
+    std::ranges::copy(state, aligned.bytes().begin());
+    must_succeed(stage_.restore(stage_.context, pointer(aligned.bytes())), "restore");
   }
 
  private:
@@ -202,7 +206,9 @@ std::optional<CheckpointOptions> checkpoint_options(const dualpipe_train_options
 }
 
 TrainOptions train_options(const dualpipe_train_options& options) {
-  require(options.steps > 0, "dualpipe_train_options.steps: expected at least 1");
+  constexpr int steps_max = 1'000'000;  // every step's time is kept
+  require(options.steps > 0 && options.steps <= steps_max,
+          "dualpipe_train_options.steps: expected 1 to 1000000");
   TrainOptions train;
   train.steps = options.steps;
   train.verify = options.verify != 0;

@@ -121,6 +121,11 @@ std::vector<std::byte> broadcast(const BoundedWait& waits, std::span<const std::
   return {bytes.begin(), bytes.end()};
 }
 
+void await_all(const BoundedWait& waits) {
+  static_cast<void>(gather(waits, {}));
+  static_cast<void>(broadcast(waits, {}));
+}
+
 void add_replica(const ReplicaExchange& exchange, int peer, std::span<float> values) {
   const auto& [waits, sent, received, host, mark] = exchange;
   CHECK(sent.payload().size() == values.size_bytes());

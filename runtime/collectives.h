@@ -31,6 +31,9 @@ void publish_peer(Transport& transport, int peer);
 [[nodiscard]] std::vector<std::byte> broadcast(const BoundedWait& waits,
                                                std::span<const std::byte> bytes);
 
+// Returns when every rank has come here.
+void await_all(const BoundedWait& waits);
+
 // What add_replica() works with, allocated beforehand.
 struct ReplicaExchange {
   const BoundedWait& waits;

@@ -422,8 +422,7 @@ void Executor::State::reduce_replicas() {
 }
 
 void Executor::State::await_all_ranks() const {
-  static_cast<void>(gather(waits_, {}));
-  static_cast<void>(broadcast(waits_, {}));
+  await_all(waits_);
 }
 
 void Executor::State::apply_gradients() {

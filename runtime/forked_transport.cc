@@ -173,7 +173,7 @@ std::string describe_end(int rank, int status) {
 
 [[noreturn]] void end_process(ExitCode code, const std::string& reason) {
   std::fflush(nullptr);
-  const std::string line = reason + "\n";
+  const std::string line = "error: " + reason + "\n";
   // Nothing can be done where stderr is closed; the exit code remains.
   static_cast<void>(::write(STDERR_FILENO, line.data(), line.size()) == 0);
   ::_exit(static_cast<int>(code));
@@ -423,7 +423,8 @@ std::string ForkedTransport::see_others_off() {
     const int rank = static_cast<int>(other) + 1;
     int status = 0;
     std::string late;
-    while (::waitpid(process, &status, WNOHANG) == 0) {
+    pid_t ended = 0;
+    while ((ended = ::waitpid(process, &status, WNOHANG)) == 0) {
       if (Clock::now() >= limit) {
         late = fmt::format("rank {} did not end within {} s", rank, leave_limit.count());
         ::kill(process, SIGKILL);
@@ -432,7 +433,10 @@ std::string ForkedTransport::see_others_off() {
       }
       std::this_thread::sleep_for(poll_pause);
     }
-    if (bad_end.empty() && status != 0) {
+    if (ended < 0) {
+      late = fmt::format("rank {} ended, and the system does not say how", rank);
+    }
+    if (bad_end.empty() && (status != 0 || !late.empty())) {
       bad_end = late.empty() ? describe_end(rank, status) : late;
     }
   }
@@ -443,6 +447,8 @@ std::string ForkedTransport::see_others_off() {
 
 std::unique_ptr<Transport> fork_ranks(int ranks) {
   CHECK(0 < ranks && ranks <= ranks_max);
+  ::signal(SIGCHLD,
+           SIG_DFL);  // A parent that ignores it passes that on, and then none is heard of.
   SharedMemory memory(ranks);
   ForkedTransport::Place place{.rank = 0, .ranks = ranks, .others = {}};
   const pid_t parent = ::getpid();

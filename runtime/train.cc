@@ -104,7 +104,7 @@ class Trainer {
     report_times(record);
     report_memory();
     report_differences();
-    synchronize();
+    await_all(waits_);
     transport_.status().publish(options_.steps, Activity::finished, 0);
     return std::move(report_);
   }
@@ -135,7 +135,7 @@ class Trainer {
     if (verification_) {
       transport_.status().publish(step, Activity::synchronizing, 0);
       verification_->compare(step, executor_);
-      synchronize();  // The others wait here, with patience, rather than inside the next step.
+      await_all(waits_);  // The others wait here, with patience, rather than inside the next step.
     }
     record.add(done);
     if (is_first()) {
@@ -165,11 +165,6 @@ class Trainer {
       }
     }
     report_.loss.push_back(sum);
-  }
-
-  void synchronize() {
-    static_cast<void>(gather(waits_, {}));
-    static_cast<void>(broadcast(waits_, {}));
   }
 
   // The time of every step; and of the typical one, which rank 0 chooses, the timeline.
@@ -279,7 +274,7 @@ class Trainer {
       fmt::format("rank {}, step {}: the process called exit({}) while the rank {}{}", rank,
                   now.step, status, describe(program, now, rank), past_line(program, now, rank));
   transport.abort(ExitCode::callback, reason);
-  const std::string line = reason + "\n";
+  const std::string line = "error: " + reason + "\n";
   // Where the abort has ended the threads alone. Nothing can be done where stderr is closed.
   static_cast<void>(::write(STDERR_FILENO, line.data(), line.size()) == 0);
   ::_exit(static_cast<int>(ExitCode::callback));

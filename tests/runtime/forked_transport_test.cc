@@ -119,12 +119,12 @@ TEST(ForkedTransportEnds, ARankThatIsKilledIsNamed) {
 TEST(ForkedTransportDeathTest, ARankThatEndsBadlyAfterItsWorkEndsTheJobWithThat) {
   const auto exited = testing::ExitedWithCode(static_cast<int>(ExitCode::transport));
   EXPECT_EXIT(leave_while([](Transport&) { ::_exit(3); }), exited,
-              "^rank 1 ended with exit code 3\n$");
+              "^error: rank 1 ended with exit code 3\n$");
   EXPECT_EXIT(leave_while([](Transport&) { ::raise(SIGKILL); }), exited,
-              "^rank 1 ended on signal 9\n$");
+              "^error: rank 1 ended on signal 9\n$");
   EXPECT_EXIT(
       leave_while([](Transport& transport) { transport.abort(ExitCode::callback, "too late"); }),
-      testing::ExitedWithCode(static_cast<int>(ExitCode::callback)), "^too late\n$");
+      testing::ExitedWithCode(static_cast<int>(ExitCode::callback)), "^error: too late\n$");
   EXPECT_EXIT(leave_while([](Transport&) {}), testing::ExitedWithCode(0), "^$");
 }
 
