@@ -21,6 +21,7 @@
 #include "costs/cost_model.h"
 #include "costs/error.h"
 #include "runtime/c_objects.h"
+#include "runtime/checkpoint.h"
 #include "runtime/cpu_device.h"
 #include "runtime/device.h"
 #include "runtime/inproc_transport.h"
