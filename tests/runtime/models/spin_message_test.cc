@@ -1,7 +1,6 @@
 #include "runtime/models/spin_message.h"
 
 #include <stdexcept>
-#include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
