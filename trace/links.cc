@@ -110,12 +110,13 @@ LinkFit fit_of(const std::vector<Journey>& journeys) {
   fit.travel = spread_of(times);
   fit.bytes = times.empty() ? 0.0 : bytes / static_cast<double>(times.size());
   fit.has_sizes = times_of_size.size() > 1;
-  fit.latency = fit.travel.low;
+  fit.latency = fit.travel.median;
   if (fit.has_sizes) {
     std::vector<Point> points;
     for (const auto& [size, some] : times_of_size) {
-      points.push_back(
-          {.bytes = size, .time = spread_of(some).low, .weight = static_cast<double>(some.size())});
+      points.push_back({.bytes = size,
+                        .time = spread_of(some).median,
+                        .weight = static_cast<double>(some.size())});
     }
     fit_line(points, fit);
   }

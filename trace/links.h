@@ -7,9 +7,9 @@
 // A sender that is late does no harm, for the time begins with it. By then the receive is posted
 // too, for a rank posts it before it waits.
 //
-// Whatever disturbs such a message, a processor that is busy with somebody else or another message
-// on the wire, makes it take longer and never shorter. So the link itself is what the fastest tenth
-// of them took; not the one fastest, which the error of two clocks may have made shorter.
+// What a link takes is the median of these: the waking up of threads is part of every message, and
+// a few that waited for a processor do not move it. Where ranks compute on fewer processors than
+// they are, most messages wait for one, and the link seems as slow as it then is.
 
 #pragma once
 
@@ -30,7 +30,7 @@ struct LinkFit {
   double waited = 0.0;  // of the others, the mean of how much longer than time() they took
 
   // A message of so many bytes takes latency + bytes * per_byte. Where only one size was seen, the
-  // two cannot be told apart, and all is latency: the lower decile.
+  // two cannot be told apart, and all is latency: the median.
   bool has_sizes = false;
   double latency = 0.0;
   double per_byte = 0.0;
@@ -46,7 +46,7 @@ struct LinkFits {
   double log_deviation = 0.0;  // of what transfers took over what the fit of `all` says; spread.h
 };
 
-// Where sizes differ, the line of least squares through the lower decile of each size, weighted by
+// Where sizes differ, the line of least squares through the median time of each size, weighted by
 // its number of messages. A line that falls, or begins below zero, is moved to the nearest that
 // does not: the flat one, or the one through zero.
 [[nodiscard]] LinkFits fit_links(const Timeline& timeline);
