@@ -44,10 +44,6 @@ using testing::AllOf;
 using testing::ElementsAreArray;
 using testing::HasSubstr;
 
-ToyModel model_of(const Pipeline& pipeline) {
-  return {.stages = pipeline.stages(), .microbatches = pipeline.microbatches(), .before = {}};
-}
-
 bool same_bits(std::span<const float> one, std::span<const float> other) {
   return one.size() == other.size() && std::memcmp(one.data(), other.data(), one.size_bytes()) == 0;
 }

@@ -54,12 +54,6 @@ Program program_of(std::string_view family, int ranks, int microbatches) {
       generate(find_family(family), {.ranks = ranks, .microbatches = microbatches}));
 }
 
-ToyModel model_of(const Program& program) {
-  return {.stages = program.pipeline().stages(),
-          .microbatches = program.pipeline().microbatches(),
-          .before = {}};
-}
-
 TrainOptions steps(int count, bool verify = false) {
   TrainOptions options;
   options.steps = count;
@@ -90,7 +84,7 @@ TrainReport report_of(const Program& program, const StageFactory& make_stage,
 TEST(Train, LossesAreThoseOfThePlainRunStepByStep) {
   for (const char* family : {"1f1b", "dualpipe", "dualpipev"}) {
     const Program program = program_of(family, 2, 6);
-    const ToyModel model = model_of(program);
+    const ToyModel model = model_of(program.pipeline());
     CpuDevice device;
     PlainRun plain(device, toy_factory(model), model.stages, model.microbatches);
     std::vector<double> expected;
@@ -109,7 +103,7 @@ TEST(Train, ReportsTheTimesOfEveryStepAndTheTimelineOfTheTypicalOne) {
   std::vector<int> seen;
   TrainOptions options = steps(3);
   options.progress = [&](int step, double) { seen.push_back(step); };
-  const TrainReport report = report_of(program, toy_factory(model_of(program)), options);
+  const TrainReport report = report_of(program, toy_factory(model_of(program.pipeline())), options);
   EXPECT_THAT(seen, ElementsAreArray({0, 1, 2}));
   ASSERT_EQ(report.step_time.size(), 3U);
   EXPECT_EQ(report.tail_time.size(), 3U);
@@ -135,7 +129,8 @@ TEST(Train, ReportsTheTimesOfEveryStepAndTheTimelineOfTheTypicalOne) {
 
 TEST(Train, ReportsThePlannedAndTheMeasuredBytesOfEveryRank) {
   const Program program = program_of("gpipe", 2, 3);
-  const TrainReport report = report_of(program, toy_factory(model_of(program)), steps(2));
+  const TrainReport report =
+      report_of(program, toy_factory(model_of(program.pipeline())), steps(2));
   ASSERT_EQ(report.memory.size(), 2U);
   for (std::size_t rank = 0; rank < 2; ++rank) {
     EXPECT_EQ(report.memory[rank].planned, report.memory[rank].measured);
@@ -147,7 +142,8 @@ TEST(Train, ReportsThePlannedAndTheMeasuredBytesOfEveryRank) {
 TEST(Train, VerifiesThatGradientsAreThePlainRuns) {
   for (const char* family : {"interleaved", "dualpipe"}) {
     const Program program = program_of(family, 2, 4);
-    const TrainReport report = report_of(program, toy_factory(model_of(program)), steps(3, true));
+    const TrainReport report =
+        report_of(program, toy_factory(model_of(program.pipeline())), steps(3, true));
     EXPECT_EQ(report.max_gradient_difference, 0.0) << family;
   }
 }
@@ -167,7 +163,7 @@ double difference_with_a_first_stage_off_by(float error) {
    private:
     float error_;
   };
-  const ToyModel model = model_of(program);
+  const ToyModel model = model_of(program.pipeline());
   const StageFactory make_stage = [&](int stage) -> std::unique_ptr<Stage> {
     if (stage == 0 && first_stages++ == 0) {
       return std::make_unique<Lying>(model, error);
@@ -194,7 +190,7 @@ TEST(Train, AStageThatThrowsEndsAllRanksNamingTheOp) {
   for (const std::string bad : {"2F1", "1B3", "0F0", "(0F3;3B1)OVERLAP_F_B"}) {
     const Program program =
         program_of(bad.front() == '(' ? "dualpipev" : "1f1b", bad.front() == '(' ? 2 : 4, 4);
-    ToyModel model = model_of(program);
+    ToyModel model = model_of(program.pipeline());
     model.before = [&](const std::string& call) {
       if (call == bad) {
         throw std::runtime_error("out of ideas");
@@ -210,7 +206,7 @@ TEST(Train, AStageThatThrowsEndsAllRanksNamingTheOp) {
 
 TEST(Train, AnOptimizerThatThrowsEndsAllRanksNamingItsStage) {
   const Program program = program_of("gpipe", 3, 2);
-  ToyModel model = model_of(program);
+  ToyModel model = model_of(program.pipeline());
   model.before = [](const std::string& call) {
     if (call == "optimizer of stage 1") {
       throw std::runtime_error("out of ideas");
@@ -231,7 +227,7 @@ TEST(Train, AnyOtherCallThatThrowsEndsAllRanksNamingIt) {
   };
   for (const Case& one : {Case{"loss of microbatch 1", "rank 1, step 0: the loss of microbatch 1"},
                           Case{"allocate", "allocate() of stage "}}) {
-    ToyModel model = model_of(program);
+    ToyModel model = model_of(program.pipeline());
     model.before = model.before_others = [&](const std::string& call) {
       if (call == one.call) {
         throw std::runtime_error("out of ideas");
@@ -244,7 +240,7 @@ TEST(Train, AnyOtherCallThatThrowsEndsAllRanksNamingIt) {
   }
   TrainOptions options = steps(2);
   options.progress = [](int, double) { throw std::runtime_error("out of ideas"); };
-  for (const RankEnd& end : ends_when(program, model_of(program), options)) {
+  for (const RankEnd& end : ends_when(program, model_of(program.pipeline()), options)) {
     EXPECT_EQ(end.code, ExitCode::callback);
     EXPECT_THAT(end.message, HasSubstr("step 0: the report of its loss failed: out of ideas"));
   }
@@ -254,7 +250,7 @@ TEST(Train, AnyOtherCallThatThrowsEndsAllRanksNamingIt) {
 TEST(Train, AStageThatFailsWithoutAPipelineIsNamed) {
   const Program program = program_of("gpipe", 2, 3);
   std::atomic<int> forwards = 0;
-  ToyModel model = model_of(program);
+  ToyModel model = model_of(program.pipeline());
   model.before = [&](const std::string& call) {
     if (call == "1F2" && ++forwards == 2) {
       throw std::runtime_error("out of ideas");
@@ -270,7 +266,7 @@ TEST(Train, AStageThatFailsWithoutAPipelineIsNamed) {
 std::vector<RankEnd> ends_with_second_rank(const TrainOptions& second) {
   const Program program = program_of("gpipe", 2, 3);
   return on_all_ranks(2, [&](Transport& transport) {
-    static_cast<void>(train(program, transport, toy_factory(model_of(program)),
+    static_cast<void>(train(program, transport, toy_factory(model_of(program.pipeline())),
                             transport.rank() == 1 ? second : steps(3)));
   });
 }
@@ -319,7 +315,7 @@ TEST(Train, AFailedStepLeavesTheParametersAsTheyWere) {
     const RankStatus status = first_rank.load()->read();
     return status.activity == Activity::synchronizing && status.index == 2;
   };
-  ToyModel model = model_of(program);
+  ToyModel model = model_of(program.pipeline());
   model.before = [&](const std::string& call) {
     optimizers += call.starts_with("optimizer") ? 1 : 0;
     if (call == "2W0" && ++steps_begun == 2) {
@@ -365,7 +361,7 @@ class Gate {
 TEST(Train, AStageThatBlocksMakesTheOthersTimeOutNamingItsRank) {
   const Program program = program_of("1f1b", 3, 3);
   Gate gate;
-  ToyModel model = model_of(program);
+  ToyModel model = model_of(program.pipeline());
   model.before = [&](const std::string& call) {
     if (call == "2F1") {
       gate.pass();
@@ -396,7 +392,7 @@ TEST(Train, AStageThatBlocksMakesTheOthersTimeOutNamingItsRank) {
 // before sends the next activation.
 TEST(Train, BuffersOutliveTheAbort) {
   const Program program = program_of("gpipe", 2, 4);
-  const ToyModel model = model_of(program);
+  const ToyModel model = model_of(program.pipeline());
   struct {
     Gate leaving;
     Gate sent;
@@ -448,7 +444,7 @@ TEST(Train, BuffersOutliveTheAbort) {
 
 TEST(Train, AStageThatCannotBeMadeEndsAllRanks) {
   const Program program = program_of("gpipe", 2, 2);
-  const ToyModel model = model_of(program);
+  const ToyModel model = model_of(program.pipeline());
   std::atomic<int> ended = 0;
   static_cast<void>(on_all_ranks(2, [&](Transport& transport) {
     try {

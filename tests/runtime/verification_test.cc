@@ -33,12 +33,6 @@ Program program_of(std::string_view family, int ranks, int microbatches) {
       generate(find_family(family), {.ranks = ranks, .microbatches = microbatches}));
 }
 
-ToyModel model_of(const Program& program) {
-  return {.stages = program.pipeline().stages(),
-          .microbatches = program.pipeline().microbatches(),
-          .before = {}};
-}
-
 TEST(Verification, TheOrderOfSumsIsThePlainOneWhereNoHalfIsSplitBetweenReplicas) {
   Pipeline pipeline = program_of("dualpipe", 2, 4).pipeline();
   const auto with = [&](std::vector<int> direction) {
@@ -61,8 +55,8 @@ GradientDifference found_with(float error) {
   float expected = 0.0F;
   expect_success_on_all_ranks(1, [&](Transport& transport) {
     const BoundedWait waits(program, transport, std::chrono::seconds(20));
-    Executor executor(program, transport, toy_factory(model_of(program)), {});
-    Verification verification(program, waits, toy_factory(model_of(program)));
+    Executor executor(program, transport, toy_factory(model_of(program.pipeline())), {});
+    Verification verification(program, waits, toy_factory(model_of(program.pipeline())));
     static_cast<void>(executor.run(0));
     const std::span<const float> gradient = executor.stages().front().gradient;
     for (const float one : gradient) {
@@ -87,9 +81,9 @@ TEST(Verification, RefusesGradientsOfAnotherSizeNamingTheRank) {
   const std::vector<RankEnd> ends = on_all_ranks(2, [&](Transport& transport) {
     try {
       const BoundedWait waits(program, transport, std::chrono::seconds(20));
-      Executor executor(program, transport, toy_factory(model_of(program)), {});
+      Executor executor(program, transport, toy_factory(model_of(program.pipeline())), {});
       static_cast<void>(executor.run(0));
-      Verification verification(program, waits, toy_factory(model_of(program)));
+      Verification verification(program, waits, toy_factory(model_of(program.pipeline())));
       if (transport.rank() == 1) {
         static_cast<void>(gather(waits, {}));
         static_cast<void>(broadcast(waits, {}));

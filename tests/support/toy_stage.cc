@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "runtime/stage.h"
+#include "scheduler/pipeline.h"
 
 namespace dualpipe {
 namespace {
@@ -49,6 +50,10 @@ std::vector<float> data_of(const StageOp& op) {
 }
 
 }  // namespace
+
+ToyModel model_of(const Pipeline& pipeline) {
+  return {.stages = pipeline.stages(), .microbatches = pipeline.microbatches(), .before = {}};
+}
 
 ToyStage::ToyStage(const ToyModel& model, int stage)
     : model_(model),

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/stage.h"
+#include "scheduler/pipeline.h"
 
 namespace dualpipe {
 
@@ -23,6 +24,9 @@ struct ToyModel {
   // Likewise of the calls outside a step's slots: "allocate", "save", "restore".
   std::function<void(const std::string& call)> before_others = nullptr;
 };
+
+// Of the pipeline's size, with nothing that is called.
+[[nodiscard]] ToyModel model_of(const Pipeline& pipeline);
 
 // Output i is input i times parameter i, plus half of the next input; the loss is half the sum of
 // the last outputs' squares. Magnitudes differ so much between microbatches that another order of
